@@ -1,0 +1,1 @@
+"""gpuxp against NumPy, by the clock: ``python -m benchmarks``."""

@@ -1,0 +1,1 @@
+"""Devices, one file each, behind the contract in `base`."""

@@ -1,0 +1,72 @@
+"""The backend contract: five methods, and what the device can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from ..dtypes import DType
+from ..kernel import Kernel
+
+Native = Callable[..., Any]
+
+
+class Arg(NamedTuple):
+    """One parameter of a launch: an allocation seen through strides (in bytes) over the loop."""
+
+    mem: Any
+    offset: int
+    strides: tuple[int, ...]
+
+
+# launch(shape of the loop, one Arg per parameter, one NumPy scalar per scalar)
+Launch = Callable[[tuple[int, ...], Sequence[Arg], Sequence[Any]], None]
+
+
+@dataclass(frozen=True)
+class Caps:
+    """What a device can do; everything the runtime needs to know about it."""
+
+    dtypes: frozenset[DType]
+    host_visible: bool = False  # a Mem is an array that NumPy can use in place
+    max_params: int = 32  # buffers that one kernel may take
+    memory: int = 1 << 62  # bytes that one allocation may ask for
+    survives_fork: bool = False
+    dlpack_device: tuple[int, int] = (1, 0)  # DLPack's name of the memory; other than the host's, a Mem has a `handle`
+    share: Callable[[Any], np.ndarray[Any, Any]] | None = None  # a Mem as bytes of the host, where both use one memory
+    description: str = ""
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Backend(Protocol):
+    """A device's memory, queue and kernel compiler."""
+
+    caps: Caps
+    library: Mapping[str, Native]  # natives by row name; they take and return arrays of the device's library
+
+    def alloc(self, nbytes: int) -> Any:
+        """Return memory of this size, or raise `MemoryError`."""
+        ...
+
+    def write(self, mem: Any, offset: int, host: np.ndarray[Any, Any]) -> None:
+        """Copy a contiguous host array to the device."""
+        ...
+
+    def read(self, mem: Any, offset: int, host: np.ndarray[Any, Any]) -> None:
+        """Copy from the device into a contiguous host array; return when it is there."""
+        ...
+
+    def compile(self, kernel: Kernel) -> Launch:
+        """Return the kernel, ready to launch, or raise `gpuxp.errors.Unsupported`."""
+        ...
+
+    def source(self, kernel: Kernel) -> str:
+        """Return the generated code, for people."""
+        ...
+
+    def sync(self) -> None:
+        """Wait until everything launched has run."""
+        ...

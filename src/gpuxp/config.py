@@ -1,0 +1,126 @@
+"""Settings: read once from ``GPUXP_*`` variables, changed with `configure`."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import UnknownDeviceError
+
+POLICIES = ("allow", "warn", "error")
+
+
+@dataclass
+class Config:
+    """All settings of the library, one attribute each.
+
+    Every field is also an environment variable, ``GPUXP_`` plus the name in capitals, read when gpuxp is imported.
+    """
+
+    device: str = "auto"  # default device; "auto" takes a real GPU, else the software GPU
+    fallback: str = "warn"  # what a device may do with an operation it lacks: allow, warn or error
+    num_threads: int = 0  # threads of the software GPU; 0 means one per core
+    tile: int = 131072  # elements that the tile interpreter works on at once
+    small: int = 16384  # arrays up to this size run at once instead of being recorded
+    tape: int = 256  # recorded operations that force a flush
+    fusion: bool = True  # join operations into kernels
+    debug: bool = False  # list every kernel with its time and bytes on stderr
+    verify: bool = False  # run every kernel on the reference too, and compare
+
+
+def _natural(text: str, least: int) -> int:
+    value = int(text)
+    if value < least:
+        raise ValueError
+    return value
+
+
+def _boolean(text: str) -> bool:
+    return {"0": False, "false": False, "off": False, "1": True, "true": True, "on": True}[text.lower()]
+
+
+def _policy(text: str) -> str:
+    if text not in POLICIES:
+        raise ValueError
+    return text
+
+
+# field -> (parser, what a good value looks like)
+_PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "device": (str, "a device name"),
+    "fallback": (_policy, "one of " + ", ".join(POLICIES)),
+    "num_threads": (lambda t: _natural(t, 0), "an integer of 0 or more"),
+    "tile": (lambda t: _natural(t, 1), "an integer of 1 or more"),
+    "small": (lambda t: _natural(t, 0), "an integer of 0 or more"),
+    "tape": (lambda t: _natural(t, 1), "an integer of 1 or more"),
+    "fusion": (_boolean, "0 or 1"),
+    "debug": (_boolean, "0 or 1"),
+    "verify": (_boolean, "0 or 1"),
+}
+
+
+def _check(name: str, value: object, shown: str) -> Any:
+    parse, expected = _PARSERS[name]
+    try:
+        return parse(str(value).strip())
+    except (ValueError, KeyError):
+        raise ValueError(f"{shown}={value!r} is not valid: expected {expected}") from None
+
+
+def read_environment(environ: Mapping[str, str]) -> Config:
+    """Build the settings from `environ`; a bad value raises `ValueError` naming its variable."""
+    values = Config()
+    for field in dataclasses.fields(Config):
+        variable = "GPUXP_" + field.name.upper()
+        if variable in environ:
+            setattr(values, field.name, _check(field.name, environ[variable], variable))
+    return values
+
+
+config = read_environment(os.environ)
+
+
+@contextlib.contextmanager
+def configure(**settings: Any) -> Iterator[Config]:
+    """Change settings for the length of a ``with`` block.
+
+    Parameters
+    ----------
+    **settings
+        Fields of `Config`, such as ``fallback="error"`` or ``num_threads=1``.
+
+    Examples
+    --------
+    >>> import gpuxp as np
+    >>> with np.configure(num_threads=1):
+    ...     float(np.ones(3).sum())
+    3.0
+    """
+    for name in settings:
+        if name not in _PARSERS:
+            raise TypeError(f"configure: unknown setting {name!r}; the settings are {', '.join(_PARSERS)}")
+    checked = {name: _check(name, value, name) for name, value in settings.items()}
+    before = {name: getattr(config, name) for name in checked}
+    for name, value in checked.items():
+        setattr(config, name, value)
+    try:
+        yield config
+    finally:
+        for name, value in before.items():
+            setattr(config, name, value)
+
+
+def num_threads() -> int:
+    """Return how many threads the software GPU uses."""
+    return (
+        config.num_threads or len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else (config.num_threads or os.cpu_count() or 1)
+    )
+
+
+__all__ = ["Config", "UnknownDeviceError", "config", "configure", "num_threads", "read_environment"]

@@ -1,0 +1,213 @@
+"""From anything to arrays and back: `asarray`, operands, and calls of host libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import dtypes, fallback
+from .array import READ_ONLY, VALUE, WRITEABLE, copy_of, fresh, host, host_operand, is_direct, make, ndarray, wrap
+from .devices import open_runtimes, runtime_of
+from .dtypes import NUMPY, DType
+from .errors import mixed_devices, unsupported_dtype
+from .geometry import Shape
+from .runtime import Runtime
+from .tape import LIBRARY, Node
+from .threads import quiet
+
+
+def asarray(
+    obj: Any,
+    dtype: Any = None,
+    order: str | None = None,
+    *,
+    device: object = None,
+    copy: bool | None = None,
+    like: Any = None,
+) -> ndarray:
+    """Convert to an array.
+
+    A gpuxp array of the right dtype and device is returned as it is. NumPy arrays are copied, because they can change
+    behind gpuxp's back; ``copy=False`` shares their memory on ``"cpu"``.
+
+    Parameters
+    ----------
+    obj
+        Array, scalar, nested sequence, or anything that offers ``__array__`` or the buffer protocol.
+    dtype, order, device, copy
+        As in `numpy.asarray`; `device` is a device name.
+    like
+        Ignored; NumPy's keyword.
+
+    Raises
+    ------
+    TypeError
+        For object, string, datetime and extended-precision dtypes.
+    ValueError
+        For ragged sequences, or ``copy=False`` where a copy is needed.
+
+    Examples
+    --------
+    >>> import gpuxp as np
+    >>> np.asarray([1, 2, 3]).dtype
+    dtype('int64')
+    """
+    if type(obj) is ndarray:
+        return _from_array(obj, dtype, order, device, copy)
+    runtime = runtime_of(device)
+    wanted = None if dtype is None else dtypes.check(dtype)
+    if copy is False:
+        return _share(obj, wanted, runtime)
+    try:
+        value = NUMPY.array(_plain(obj), dtype=wanted, order=order or "K", copy=True)
+    except ValueError as error:
+        if "inhomogeneous" in str(error):
+            raise ValueError(f"asarray: nested sequences must have equal lengths: {error}") from None
+        raise
+    if value.dtype not in dtypes.SUPPORTED:
+        value = value.astype(dtypes.check(value.dtype))
+    if not value.flags.owndata:
+        value = value.copy(order="K")
+    return make(runtime.adopt(value))
+
+
+def _plain(obj: Any) -> Any:
+    """Replace the arrays in a nested sequence by host arrays, so that NumPy need not ask each for its items."""
+    if type(obj) is ndarray:
+        return host(obj)
+    if isinstance(obj, (list, tuple)) and any(type(o) is ndarray or isinstance(o, (list, tuple)) for o in obj):
+        return [_plain(o) for o in obj]
+    return obj
+
+
+def _share(obj: Any, dtype: DType | None, runtime: Runtime) -> ndarray:
+    value = np.asarray(obj, dtype=dtype, copy=False)
+    if value.dtype not in dtypes.SUPPORTED:
+        raise unsupported_dtype(value.dtype)
+    if not runtime.host_visible:
+        raise ValueError(f"asarray: memory of the host cannot be used on {runtime.name} without a copy")
+    view = runtime.adopt(value)
+    view.buffer.foreign = True
+    return make(view, state=WRITEABLE if value.flags.writeable else READ_ONLY)
+
+
+def _from_array(obj: ndarray, dtype: Any, order: str | None, device: object, copy: bool | None) -> ndarray:
+    source = obj._view.buffer.runtime
+    runtime = source if device is None else runtime_of(device)
+    target = obj.dtype if dtype is None else dtypes.check(dtype)
+    same_layout = order in (None, "K", "A") or bool(obj.flags["F" if order == "F" else "C"])
+    if runtime is source and target == obj.dtype and same_layout and not copy:
+        return obj
+    if copy is False:
+        raise ValueError("Unable to avoid copy while creating an array as requested.")
+    if runtime is not source:
+        moved = make(runtime.adopt(np.array(host(obj), order="K")))
+        return moved if target == moved.dtype else copy_of(moved, target)
+    return copy_of(obj, target, order or "K")
+
+
+def as_operand(value: Any, runtime: Runtime) -> ndarray:
+    """Return an operand that is no Python scalar as an array on `runtime`."""
+    if type(value) is ndarray:
+        return value
+    if isinstance(value, (str, bytes)) or value is None:
+        raise unsupported_dtype(np.asarray(value).dtype, "asarray")
+    return asarray(value, device=runtime.name)
+
+
+def runtime_for(function: str, values: Sequence[Any]) -> Runtime:
+    """Return the runtime that the arrays among `values` share; the default one if there is none."""
+    found: Runtime | None = None
+    for value in values:
+        if type(value) is ndarray:
+            runtime = value._view.buffer.runtime
+            if found is None:
+                found = runtime
+            elif found is not runtime:
+                raise mixed_devices(function, (found.name, runtime.name))
+    return runtime_of() if found is None else found
+
+
+def host_call(name: str, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a NumPy function on the host copies of its array arguments, and bring its results back.
+
+    On the software GPU this is the library itself; for other devices it is a fallback, and counted.
+    """
+    arrays = [*_arrays_in(args), *_arrays_in(tuple(kwargs.values()))]
+    runtime = runtime_for(name, arrays)
+    if not runtime.host_visible:
+        fallback.on_host(runtime.name, name, "no kernel of its own")
+    runtime.counters["library_calls"] += 1
+    plain_args = [_lower(a) for a in args]
+    plain_kwargs = {k: _lower(v) for k, v in kwargs.items()}
+    return lift(quiet(fn, *plain_args, **plain_kwargs), runtime)
+
+
+def library(
+    name: str, fn: Callable[..., Any], ins: Sequence[ndarray], shape: Shape, dtype: DType, strides: Shape | None = None
+) -> ndarray:
+    """Record a library call with one result; small arrays call at once."""
+    runtime = runtime_for(name, ins)
+    views = tuple(a._view for a in ins)
+    if is_direct(runtime, views):
+        runtime.counters["library_calls"] += 1
+        return wrap(runtime, quiet(fn, *(runtime.host(v) for v in views)))
+    out = fresh(runtime, shape, dtype, strides)
+    loop = (*(v.ghost.dtype for v in views), dtype)
+    runtime.record(Node(name, LIBRARY, (out._view,), views, loop, shape, fn=lambda *arrays: (fn(*arrays),)))
+    return out
+
+
+def _arrays_in(values: Any) -> list[ndarray]:
+    found = []
+    for value in values:
+        if type(value) is ndarray:
+            found.append(value)
+        elif isinstance(value, (list, tuple)):
+            found += _arrays_in(value)
+    return found
+
+
+def _lower(value: Any) -> Any:
+    if type(value) is ndarray:
+        if value._state == VALUE:
+            return host_operand(value)
+        seen = host(value).view()
+        seen.flags.writeable = False
+        return seen
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return type(value)(_lower(v) for v in value)
+    return value
+
+
+def lift(result: Any, runtime: Runtime) -> Any:
+    """Return a host function's result with its arrays on the device."""
+    if isinstance(result, (np.ndarray, np.generic)):
+        return wrap(runtime, result)
+    if isinstance(result, tuple) and hasattr(result, "_fields"):
+        return type(result)(*(lift(r, runtime) for r in result))
+    if isinstance(result, (list, tuple)):
+        return type(result)(lift(r, runtime) for r in result)
+    return result
+
+
+def evaluate(*arrays: Any) -> None:
+    """Run what is recorded: for the devices of `arrays`, or for all devices.
+
+    Examples
+    --------
+    >>> import gpuxp as np
+    >>> x = np.ones(3) + 1
+    >>> np.evaluate(x)
+    """
+    given = _arrays_in(arrays)
+    runtimes = {a._view.buffer.runtime for a in given} if arrays else set(open_runtimes())
+    for runtime in runtimes:
+        runtime.flush()
+        runtime.backend.sync()
+    for array in given:
+        error = array._view.buffer.error
+        if error is not None:
+            host(array)

@@ -1,0 +1,376 @@
+"""Making arrays: filled, from ranges, from data, from other libraries."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import dtypes
+from .array import READ_ONLY, WRITEABLE, fresh, host, layout, make, ndarray, record_copy, view_of
+from .config import config
+from .convert import as_operand, asarray, runtime_for
+from .devices import runtime_of
+from .dtypes import FLOAT64, INT64, NUMPY, DType
+from .geometry import Shape
+from .runtime import Runtime
+from .tape import MAP, Node
+from .threads import quiet
+from .ufunc import UFUNCS, select
+
+
+def shape_of(shape: Any) -> Shape:
+    """Return a shape argument as a tuple of integers."""
+    if isinstance(shape, (tuple, list)):
+        return tuple(operator.index(n) for n in shape)
+    if type(shape) is ndarray and shape.ndim:
+        return tuple(int(n) for n in host(shape))
+    if isinstance(shape, np.ndarray) and shape.ndim:
+        return tuple(int(n) for n in shape)
+    return (operator.index(shape),)
+
+
+def _strides(shape: Shape, dtype: DType, order: str) -> Shape | None:
+    if order not in ("C", "F", "K", "A"):
+        raise ValueError(f"order must be one of 'C', 'F', 'A', or 'K' (got {order!r})")
+    return layout((), shape, dtype.itemsize, "F" if order == "F" else "C")
+
+
+def empty(shape: Any, dtype: Any = None, order: str = "C", *, device: object = None, like: Any = None) -> ndarray:
+    """Return an array whose elements are not set."""
+    target = dtypes.check(FLOAT64 if dtype is None else dtype, "empty")
+    extent = shape_of(shape)
+    return fresh(runtime_of(device), extent, target, _strides(extent, target, order))
+
+
+def full(
+    shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", *, device: object = None, like: Any = None
+) -> ndarray:
+    """Return an array filled with one value.
+
+    Examples
+    --------
+    >>> import gpuxp as np
+    >>> np.full((2, 2), 7)
+    array([[7, 7],
+           [7, 7]])
+    """
+    extent = shape_of(shape)
+    if type(fill_value) is ndarray and device is None:
+        device = fill_value.device
+    runtime = runtime_of(device)
+    value = fill_value if type(fill_value) is ndarray else np.asarray(fill_value)
+    target = dtypes.check(value.dtype if dtype is None else dtype, "full")
+    result = fresh(runtime, extent, target, _strides(extent, target, order))
+    if type(value) is ndarray or value.ndim:
+        result[...] = value
+    else:
+        _fill(runtime, result, fill_value)
+    return result
+
+
+def _fill(runtime: Runtime, result: ndarray, fill_value: Any) -> None:
+    value: Any = np.empty((), result.dtype)
+    np.copyto(value, fill_value, casting="unsafe")  # NumPy's conversion, and its error for an integer out of range
+    if runtime.host_visible and result.size <= config.small:
+        view = result._view
+        filled = np.empty_like(view.ghost)
+        filled[...] = value
+        runtime.fill(view, filled)
+        return
+    record_copy(result._view, value)
+
+
+def zeros(shape: Any, dtype: Any = None, order: str = "C", *, device: object = None, like: Any = None) -> ndarray:
+    """Return an array of zeros."""
+    return full(shape, 0, FLOAT64 if dtype is None else dtype, order, device=device)
+
+
+def ones(shape: Any, dtype: Any = None, order: str = "C", *, device: object = None, like: Any = None) -> ndarray:
+    """Return an array of ones."""
+    return full(shape, 1, FLOAT64 if dtype is None else dtype, order, device=device)
+
+
+def _like(a: Any, dtype: Any, order: str, device: object, shape: Any) -> ndarray:
+    """Return an unset array shaped and laid out like `a`."""
+    x = as_operand(a, runtime_for("like", (a,)))
+    runtime = x._view.buffer.runtime if device is None else runtime_of(device)
+    target = x.dtype if dtype is None else dtypes.check(dtype)
+    if shape is not None:
+        extent = shape_of(shape)
+        return fresh(runtime, extent, target, _strides(extent, target, order))
+    return fresh(runtime, x.shape, target, layout((x._view,), x.shape, target.itemsize, order))
+
+
+def empty_like(
+    prototype: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *, device: object = None
+) -> ndarray:
+    """Return an unset array with the shape and dtype of another."""
+    return _like(prototype, dtype, order, device, shape)
+
+
+def full_like(
+    a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *,
+    device: object = None,
+) -> ndarray:  # fmt: skip
+    """Return an array with the shape and dtype of another, filled with one value."""
+    result = _like(a, dtype, order, device, shape)
+    if type(fill_value) is ndarray or np.ndim(fill_value):
+        result[...] = fill_value
+    else:
+        _fill(result._view.buffer.runtime, result, fill_value)
+    return result
+
+
+def zeros_like(
+    a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *, device: object = None
+) -> ndarray:
+    """Return zeros with the shape and dtype of another array."""
+    return full_like(a, 0, dtype, order, subok, shape, device=device)
+
+
+def ones_like(
+    a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *, device: object = None
+) -> ndarray:
+    """Return ones with the shape and dtype of another array."""
+    return full_like(a, 1, dtype, order, subok, shape, device=device)
+
+
+def _scalar(value: Any) -> Any:
+    return value.item() if type(value) is ndarray else value
+
+
+def arange(
+    start: Any, stop: Any = None, step: Any = 1, dtype: Any = None, *, device: object = None, like: Any = None
+) -> ndarray:
+    """Return evenly spaced values in the half-open interval ``[start, stop)``.
+
+    Examples
+    --------
+    >>> import gpuxp as np
+    >>> np.arange(2, 8, 2)
+    array([2, 4, 6])
+    """
+    first, last, by = (_scalar(v) for v in (start, stop, step))
+    if last is None:
+        first, last = 0, first
+    target = None if dtype is None else dtypes.check(dtype, "arange")
+    runtime = runtime_of(device)
+    kinds = [np.asarray(v).dtype.type for v in (first, last, by)]
+    probe = NUMPY.arange(kinds[0](0), kinds[1](0), kinds[2](1), target)  # NumPy decides, and refuses
+    found = dtypes.check(probe.dtype, "arange")
+    with np.errstate(all="ignore"):
+        span = (last - first) / by
+    if not math.isfinite(span):
+        raise ValueError("arange: cannot compute length")
+    length = 0 if span <= 0 else math.ceil(span)
+    if runtime.host_visible and length <= config.small or found.kind in "bc":
+        return make(runtime.adopt(NUMPY.arange(first, last, by, target)))
+    result = fresh(runtime, (length,), found)
+    zero, one = (np.asarray(v).astype(found) for v in (first, first + by))
+    _progression(runtime, result, zero, quiet(np.subtract, one, zero))
+    return result
+
+
+def _progression(runtime: Runtime, result: ndarray, first: Any, step: Any) -> None:
+    """Record ``result = first + index * step`` in the result's dtype."""
+    dtype, shape = result.dtype, result.shape
+    index = fresh(runtime, shape, INT64)
+    scaled = fresh(runtime, shape, dtype)
+    runtime.record(Node("index", MAP, (index._view,), (), (INT64,), shape))
+    runtime.record(Node("multiply", MAP, (scaled._view,), (index._view, np.asarray(step)), (dtype,) * 3, shape))
+    runtime.record(Node("add", MAP, (result._view,), (scaled._view, np.asarray(first)), (dtype,) * 3, shape))
+
+
+def linspace(
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None,
+    axis: int = 0, *, device: object = None,
+) -> Any:  # fmt: skip
+    """Return `num` evenly spaced values over ``[start, stop]``."""
+    runtime = runtime_of(device)
+    target = None if dtype is None else dtypes.check(dtype, "linspace")
+    ends = [host(v) if type(v) is ndarray else v for v in (start, stop)]
+    values, step = NUMPY.linspace(*ends, operator.index(num), endpoint, True, target, axis)
+    result = make(runtime.adopt(np.array(values)))
+    return (result, step) if retstep else result
+
+
+def _from_numpy(name: str) -> Callable[..., Any]:
+    """Make a creation function from NumPy's, which builds the array on the host."""
+    fn = getattr(np, name)
+
+    def create(*args: Any, device: object = None, **kwargs: Any) -> ndarray:
+        runtime = runtime_of(device)
+        if kwargs.get("dtype") is not None:
+            kwargs["dtype"] = dtypes.check(kwargs["dtype"], name)
+        plain = [host(a) if type(a) is ndarray else a for a in args]
+        found = fn(*plain, **{k: host(v) if type(v) is ndarray else v for k, v in kwargs.items()})
+        return asarray(found, device=runtime.name)
+
+    create.__name__ = create.__qualname__ = name
+    create.__doc__ = f"{_first_line(fn)}\n\nThe same as `numpy.{name}`, with the result on a device."
+    return create
+
+
+def _first_line(fn: Any) -> str:
+    return next((line.strip() for line in (fn.__doc__ or "").splitlines() if line.strip()), fn.__name__)
+
+
+logspace, geomspace, vander = (_from_numpy(name) for name in ("logspace", "geomspace", "vander"))
+frombuffer, fromiter, fromfunction, fromstring = (
+    _from_numpy(name) for name in ("frombuffer", "fromiter", "fromfunction", "fromstring")
+)
+bartlett, blackman, hamming, hanning, kaiser = (
+    _from_numpy(name) for name in ("bartlett", "blackman", "hamming", "hanning", "kaiser")
+)
+
+
+def eye(
+    n: Any, m: Any = None, k: Any = 0, dtype: Any = None, order: str = "C", *, device: object = None, like: Any = None
+) -> ndarray:
+    """Return a matrix with ones on its `k`-th diagonal and zeros elsewhere."""
+    target = dtypes.check(FLOAT64 if dtype is None else dtype, "eye")
+    rows = operator.index(n)
+    columns = rows if m is None else operator.index(m)
+    result = zeros((rows, columns), target, order, device=device)
+    reach = rows + columns
+    diagonal = np.diagonal(result._view.ghost, max(-reach, min(operator.index(k), reach)))
+    if diagonal.size:
+        view_of(result, diagonal, WRITEABLE)[...] = 1
+    return result
+
+
+def identity(n: Any, dtype: Any = None, *, device: object = None, like: Any = None) -> ndarray:
+    """Return the square identity matrix."""
+    return eye(n, dtype=dtype, device=device)
+
+
+def tri(n: Any, m: Any = None, k: Any = 0, dtype: Any = float, *, device: object = None, like: Any = None) -> ndarray:
+    """Return a matrix with ones at and below its `k`-th diagonal."""
+    rows = operator.index(n)
+    columns = rows if m is None else operator.index(m)
+    low = arange(rows, device=device).reshape(rows, 1) + operator.index(k)
+    found: ndarray = (low >= arange(columns, device=device)).astype(dtype)
+    return found
+
+
+def _triangle(a: Any, k: int, lower: bool) -> ndarray:
+    x = as_operand(a, runtime_for("tril" if lower else "triu", (a,)))
+    if x.ndim < 2:
+        if x.ndim == 1:
+            x = x.reshape(1, -1) + zeros((x.size, 1), x.dtype, device=x.device)
+        else:
+            raise ValueError("tril and triu: the array must have at least one dimension")
+    rows, columns = x.shape[-2:]
+    inside = tri(rows, columns, operator.index(k) if lower else operator.index(k) - 1, bool, device=x.device)
+    zero = np.zeros((), x.dtype)[()]
+    return select(inside, x, zero) if lower else select(inside, zero, x)
+
+
+def tril(m: Any, /, k: int = 0) -> ndarray:
+    """Return the lower triangle; elements above the `k`-th diagonal are zero."""
+    return _triangle(m, k, True)
+
+
+def triu(m: Any, /, k: int = 0) -> ndarray:
+    """Return the upper triangle; elements below the `k`-th diagonal are zero."""
+    return _triangle(m, k, False)
+
+
+def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> tuple[ndarray, ...]:
+    """Return coordinate arrays from coordinate vectors."""
+    runtime = runtime_for("meshgrid", xi)
+    vectors = [as_operand(x, runtime) for x in xi]
+    ghosts = np.meshgrid(*(v._view.ghost for v in vectors), copy=False, sparse=sparse, indexing=indexing)  # type: ignore[call-overload]
+    views = [view_of(v, g) for v, g in zip(vectors, ghosts, strict=True)]
+    return tuple(v.copy() for v in views) if copy else tuple(view_of(v, v._view.ghost, READ_ONLY) for v in views)
+
+
+def from_dlpack(x: Any, /, *, device: object = None, copy: bool | None = None) -> ndarray:
+    """Return an array over the memory of another library's array, without a copy where that is possible.
+
+    Examples
+    --------
+    >>> import numpy, gpuxp
+    >>> gpuxp.from_dlpack(numpy.arange(3))
+    array([0, 1, 2])
+    """
+    if type(x) is ndarray:
+        return asarray(x, device=device, copy=copy)
+    if not hasattr(x, "__dlpack__"):
+        raise TypeError(f"from_dlpack: {type(x).__name__} does not offer __dlpack__")
+    try:
+        value = np.from_dlpack(x)
+    except (BufferError, RuntimeError) as error:
+        value = _through_host(x, error)
+    runtime = runtime_of(device)
+    if copy or not runtime.host_visible:
+        if copy is False:
+            raise BufferError(f"from_dlpack: an array on {runtime.name} cannot share the host's memory")
+        return asarray(value, device=runtime.name)
+    view = runtime.adopt(value)
+    view.buffer.foreign = True
+    return make(view, state=WRITEABLE if value.flags.writeable else READ_ONLY)
+
+
+def _through_host(x: Any, error: Exception) -> Any:
+    """Return the array through NumPy, where DLPack refuses (read-only or strided exporters of old)."""
+    if isinstance(x, np.ndarray):
+        return x
+    try:
+        return np.from_dlpack(x, copy=True)
+    except (BufferError, RuntimeError, TypeError):
+        raise BufferError(f"from_dlpack: {error}") from error
+
+
+def array(
+    object: Any, dtype: Any = None, *, copy: bool | None = True, order: str = "K", subok: bool = False, ndmin: int = 0,
+    device: object = None, like: Any = None,
+) -> ndarray:  # fmt: skip
+    """Return a new array from data.
+
+    Examples
+    --------
+    >>> import gpuxp as np
+    >>> np.array([[1, 2], [3, 4]], dtype=np.float32).dtype
+    dtype('float32')
+    """
+    result = asarray(object, dtype, order, device=device, copy=copy)
+    if result.ndim < ndmin:
+        result = result.reshape((1,) * (ndmin - result.ndim) + result.shape)
+        result._base = None
+    if result is not object and result._state not in (WRITEABLE, READ_ONLY):
+        result._state = WRITEABLE
+    return result
+
+
+def ascontiguousarray(a: Any, dtype: Any = None, *, device: object = None, like: Any = None) -> ndarray:
+    """Return a C-contiguous array of at least one dimension."""
+    found = asarray(a, dtype, "C", device=device)
+    return found if found.ndim else found.reshape(1)
+
+
+def asfortranarray(a: Any, dtype: Any = None, *, device: object = None, like: Any = None) -> ndarray:
+    """Return a Fortran-contiguous array."""
+    return asarray(a, dtype, "F", device=device)
+
+
+def asarray_chkfinite(a: Any, dtype: Any = None, order: Any = None) -> ndarray:
+    """Return an array; NaN or infinity raises `ValueError`."""
+    found = asarray(a, dtype, order)
+    if found.dtype.kind in "fc" and not bool(UFUNCS["isfinite"](found).all()):
+        raise ValueError("array must not contain infs or NaNs")
+    return found
+
+
+asanyarray = asarray
+
+# Functions that take device=: in a namespace of another device they use that device by default
+MAKERS = (
+    "arange", "array", "asanyarray", "asarray", "ascontiguousarray", "asfortranarray", "bartlett", "blackman", "empty",
+    "eye", "from_dlpack", "frombuffer", "fromfunction", "fromiter", "fromstring", "full", "geomspace", "hamming",
+    "hanning", "identity", "kaiser", "linspace", "logspace", "ones", "tri", "vander", "zeros",
+)  # fmt: skip

@@ -1,0 +1,187 @@
+"""Devices by name, and the default one."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import importlib.util
+import os
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .backends.base import Backend
+from .backends.reference import ReferenceBackend
+from .backends.software import SoftwareBackend
+from .config import config
+from .errors import UnknownDeviceError
+from .runtime import Runtime
+
+
+class Device(str):
+    """A device's name: a string such as ``"cpu"`` or ``"opencl:0"``; arrays report it, ``device=`` accepts it."""
+
+    __slots__ = ()
+
+    @property
+    def description(self) -> str:
+        """What the device is."""
+        return runtime_of(self).backend.caps.description
+
+
+_runtimes: dict[str, Runtime] = {}
+_lock = threading.RLock()
+_current: contextvars.ContextVar[str | None] = contextvars.ContextVar("gpuxp_device", default=None)
+
+
+def _open_opencl(which: str) -> Backend:
+    from .backends.opencl import OpenCLBackend  # loads a GPU library: only when the device is asked for
+
+    return OpenCLBackend(which)
+
+
+# kind -> (opens a device from what follows the colon, module that must be installed, how to get it)
+_KINDS: dict[str, tuple[Callable[[str], Backend], str | None, str]] = {
+    "cpu": (lambda which: SoftwareBackend(), None, ""),
+    "reference": (lambda which: ReferenceBackend(), None, ""),
+    "opencl": (_open_opencl, "pyopencl", "pip install 'gpuxp[opencl]' and an OpenCL driver"),
+}
+
+
+def runtime_of(device: object = None) -> Runtime:
+    """Return the runtime of a device name; None means the default device.
+
+    Raises
+    ------
+    UnknownDeviceError
+        If there is no such device; the message lists those there are.
+    """
+    if device is None:
+        device = _current.get() or _configured()
+    found = _runtimes.get(device) if isinstance(device, str) else None
+    if found is None:
+        found = _open(device)
+    return found
+
+
+def _configured() -> str:
+    """Return the default device from the settings."""
+    name = config.device
+    if name == "auto":
+        return "cpu"
+    if name not in _runtimes:
+        try:
+            _open(name)
+        except UnknownDeviceError as error:
+            raise UnknownDeviceError(f"GPUXP_DEVICE={name!r}: {error}") from None
+    return name
+
+
+def _open(device: object) -> Runtime:
+    if not isinstance(device, str):
+        raise TypeError(f"device must be a string such as 'cpu', not {type(device).__name__}")
+    kind, _, which = device.partition(":")
+    name = f"{kind}:{which or 0}" if kind not in ("cpu", "reference") else kind
+    if kind not in _KINDS or (kind in ("cpu", "reference") and which):
+        raise UnknownDeviceError(f"unknown device {device!r}; this machine has {', '.join(devices())}")
+    with _lock:
+        if name not in _runtimes:
+            opener, module, remedy = _KINDS[kind]
+            if module and importlib.util.find_spec(module) is None:
+                raise UnknownDeviceError(
+                    f"device {device!r} needs {module} ({remedy}); now there is {', '.join(devices())}"
+                )
+            try:
+                _runtimes[name] = Runtime(name, opener(which or "0"))
+            except (ImportError, LookupError) as error:
+                raise UnknownDeviceError(
+                    f"device {device!r} is not present ({error}); this machine has {', '.join(devices())}"
+                ) from error
+        return _runtimes[name]
+
+
+def devices() -> tuple[Device, ...]:
+    """Return the devices of this machine, the software GPU first.
+
+    Examples
+    --------
+    >>> import gpuxp
+    >>> "cpu" in gpuxp.devices()
+    True
+    """
+    found = [Device("cpu")]
+    if importlib.util.find_spec("pyopencl") is not None:
+        from .backends.opencl import list_devices
+
+        found += [Device(f"opencl:{n}") for n in range(len(list_devices()))]
+    return tuple(found)
+
+
+def default_device() -> Device:
+    """Return the device that new arrays go to."""
+    return Device(runtime_of().name)
+
+
+@contextlib.contextmanager
+def device(name: str) -> Iterator[Device]:
+    """Make `name` the default device for the length of a ``with`` block.
+
+    Examples
+    --------
+    >>> import gpuxp as np
+    >>> with np.device("cpu"):
+    ...     np.zeros(2).device
+    'cpu'
+    """
+    before = runtime_of()
+    chosen = runtime_of(name)
+    if chosen is not before:
+        before.flush()
+    token = _current.set(chosen.name)
+    try:
+        yield Device(chosen.name)
+    finally:
+        _current.reset(token)
+        if chosen is not before:
+            chosen.flush()
+
+
+def open_runtimes() -> list[Runtime]:
+    """Return the runtimes that have been used so far."""
+    return list(_runtimes.values())
+
+
+def stats() -> dict[str, Any]:
+    """Return what each device has done: commands, kernels, compiles, allocations, transfers, fallbacks.
+
+    Examples
+    --------
+    >>> import gpuxp
+    >>> sorted(gpuxp.stats()["cpu"])[:3]
+    ['allocations', 'compiles', 'direct_calls']
+    """
+    runtime_of("cpu")
+    return {runtime.name: runtime.stats() for runtime in open_runtimes()}
+
+
+def _before_fork() -> None:
+    _lock.acquire()
+    for runtime in open_runtimes():
+        runtime.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    for runtime in open_runtimes():
+        runtime.after_fork_in_parent()
+    _lock.release()
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.RLock()
+    for runtime in open_runtimes():
+        runtime.after_fork_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

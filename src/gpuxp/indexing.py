@@ -1,0 +1,249 @@
+"""Reading and writing elements: ``x[key]`` and ``x[key] = value``.
+
+Basic keys (integers, slices, None, ...) go to the ghost and give views. A boolean mask that is written with one value
+is a selection, and fuses. Other keys need the values of the indices: they run at once, with NumPy's errors.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .array import VALUE, HostArray, copy_of, host, make, ndarray, view_of, wrap
+from .config import config
+from .convert import as_operand, asarray, host_call, runtime_for
+from .dtypes import BOOL
+from .runtime import Runtime
+from .threads import quiet
+from .ufunc import assign, check_writeable, choose, into, update
+
+BASIC, MASK, ADVANCED = range(3)
+
+
+def _plain(part: Any) -> tuple[Any, int]:
+    """Return one part of a key with 0-d integer arrays as integers, and what kind of part it is."""
+    kind = type(part)
+    if kind is int or kind is slice or part is None or part is Ellipsis:
+        return _slice(part) if kind is slice else part, BASIC
+    if kind is ndarray:
+        if part.ndim == 0 and part.dtype.kind in "iu":
+            return int(part), BASIC
+        return part, ADVANCED
+    if isinstance(part, np.integer):
+        return int(part), BASIC
+    if isinstance(part, (np.ndarray, list, tuple, bool, np.bool_, range)):
+        found = np.asarray(_host_list(part))
+        if found.ndim == 0 and found.dtype.kind in "iu":
+            return int(found), BASIC
+        if not found.size and found.dtype == np.float64 and not isinstance(part, np.ndarray):
+            found = found.astype(np.intp)  # an empty list selects nothing
+        return found, ADVANCED
+    if hasattr(part, "__index__"):
+        return part.__index__(), BASIC
+    raise IndexError(
+        "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer or boolean arrays are valid "
+        f"indices, not {kind.__name__}"
+    )
+
+
+def _host_list(part: Any) -> Any:
+    return [host(p) if type(p) is ndarray else p for p in part] if isinstance(part, (list, tuple)) else part
+
+
+def _slice(part: slice) -> slice:
+    """Return a slice whose bounds are no arrays."""
+    bounds = (part.start, part.stop, part.step)
+    if ndarray not in map(type, bounds):
+        return part
+    return slice(*(b if b is None else b.__index__() for b in bounds))
+
+
+def classify(key: Any) -> tuple[Any, int]:
+    """Return the key in NumPy's terms, and whether it is basic, one boolean mask, or advanced."""
+    if type(key) is not tuple:
+        part, kind = _plain(key)
+        if kind == ADVANCED and part.dtype == BOOL:
+            return part, MASK
+        return part, kind
+    parts = [_plain(p) for p in key]
+    kind = max((k for _, k in parts), default=BASIC)
+    return tuple(p for p, _ in parts), kind
+
+
+def getitem(self: ndarray, key: Any) -> ndarray:
+    """Return ``self[key]``."""
+    plain, kind = classify(key)
+    if kind == BASIC:
+        return _basic(self, plain)
+    result: ndarray = host_call("take", _read, self, plain if type(plain) is tuple else (plain,))
+    return result
+
+
+def _read(value: HostArray, key: tuple[Any, ...]) -> Any:
+    found = value[key]
+    return found.copy(order="K") if isinstance(found, np.ndarray) and found.base is not None else found
+
+
+def _basic(self: ndarray, key: Any) -> ndarray:
+    view = self._view
+    found = view.ghost[key]
+    if type(found) is np.ndarray:
+        return view_of(self, found)
+    # every dimension is indexed by an integer: NumPy gives the value, not a view
+    runtime = view.buffer.runtime
+    if view.real and view.buffer.write_epoch <= runtime.done and view.buffer.error is None:
+        return wrap(runtime, found)
+    full = key if type(key) is tuple else (key,)
+    picked = copy_of(view_of(self, view.ghost[(*(k for k in full if k is not Ellipsis), Ellipsis)]))
+    picked._state = VALUE
+    return picked
+
+
+def setitem(self: ndarray, key: Any, value: Any) -> None:
+    """Do ``self[key] = value``."""
+    check_writeable(self, "__setitem__")
+    runtime = self._view.buffer.runtime
+    plain, kind = classify(key)
+    if kind == BASIC:
+        geometry = self._view.ghost[plain]
+        if type(geometry) is not np.ndarray:
+            full = plain if type(plain) is tuple else (plain,)
+            geometry = self._view.ghost[(*(k for k in full if k is not Ellipsis), Ellipsis)]
+        target = view_of(self, geometry)
+        _store(target, _operand(value, target, runtime))
+        return
+    runtime_for("__setitem__", (self, value, *(plain if type(plain) is tuple else (plain,))))
+    if kind == MASK and _mask_fits(self, plain):
+        operand = _operand(value, self, runtime)
+        if operand.ndim == 0:
+            mask = plain if type(plain) is ndarray else asarray(plain, device=runtime.name)
+            mask = mask.reshape(mask.shape + (1,) * (self.ndim - mask.ndim))
+            if operand.dtype != self.dtype:
+                operand = copy_of(operand, self.dtype)
+            choose(runtime, self._view, mask, operand._view, self._view)
+            return
+        value = operand
+    update(self, runtime, "put", _write, plain if type(plain) is tuple else (plain,), _host_value(value))
+
+
+def _mask_fits(self: ndarray, mask: Any) -> bool:
+    return bool(mask.ndim > 0 and mask.shape == self.shape[: mask.ndim])
+
+
+def _host_value(value: Any) -> Any:
+    return host(value) if type(value) is ndarray else value
+
+
+def _write(target: HostArray, key: tuple[Any, ...], value: Any) -> None:
+    target[key] = value
+
+
+def _operand(value: Any, target: ndarray, runtime: Runtime) -> ndarray:
+    """Return what is to be stored as an array; Python scalars take the target's dtype, as in NumPy."""
+    if type(value) is ndarray:
+        runtime_for("__setitem__", (target, value))
+        return value
+    if type(value) in (int, float, bool, complex):
+        cell = np.empty((), target.dtype)
+        cell[()] = value  # NumPy's conversion, with its error for a value out of range
+        return make(runtime.adopt(cell))
+    return as_operand(value, runtime)
+
+
+def _store(target: ndarray, value: ndarray) -> None:
+    if not target.size and value.shape == target.shape:
+        return
+    runtime = target._view.buffer.runtime
+    view, source = target._view, value._view
+    if (
+        view.real and source.real and runtime.host_visible and view.ghost.size <= min(256, config.small)
+        and not runtime.pending(view) and source.buffer.write_epoch <= runtime.done
+        and view.buffer.error is None and source.buffer.error is None
+    ):  # fmt: skip
+        contents = source.ghost
+        if source.buffer is view.buffer:
+            if source.key == view.key:  # as in the last step of `x[1:] += 1`
+                return
+            contents = contents.copy()
+        quiet(_write, view.ghost, (Ellipsis,), contents)
+        return
+    assign(target, value)
+
+
+def take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: str = "raise") -> ndarray:
+    """Return the elements at `indices` along `axis`; an index out of bounds raises `IndexError`."""
+    runtime = runtime_for("take", (a, indices))
+    x = as_operand(a, runtime)
+    found: ndarray = host_call("take", np.take, x, indices, axis, None, mode)
+    return into(found, out, "take")
+
+
+def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> ndarray:
+    """Return the elements picked by an index array along one axis."""
+    found: ndarray = host_call("take_along_axis", np.take_along_axis, *_together("take_along_axis", arr, indices), axis)
+    return found
+
+
+def _together(function: str, *values: Any) -> list[ndarray]:
+    runtime = runtime_for(function, values)
+    return [as_operand(v, runtime) for v in values]
+
+
+def put(a: ndarray, ind: Any, v: Any, mode: str = "raise") -> None:
+    """Set elements of the flattened array, in place."""
+    check_writeable(a, "put")
+    update(a, runtime_for("put", (a, ind, v)), "put", np.put, ind, v, mode)
+
+
+def put_along_axis(arr: ndarray, indices: Any, values: Any, axis: int | None) -> None:
+    """Set the elements picked by an index array along one axis, in place."""
+    check_writeable(arr, "put_along_axis")
+    runtime = runtime_for("put_along_axis", (arr, indices, values))
+    update(arr, runtime, "put_along_axis", np.put_along_axis, indices, values, axis)
+
+
+def place(arr: ndarray, mask: Any, vals: Any) -> None:
+    """Set the elements where `mask` is true, in order, in place."""
+    check_writeable(arr, "place")
+    update(arr, runtime_for("place", (arr, mask, vals)), "place", np.place, mask, vals)
+
+
+def putmask(a: ndarray, mask: Any, values: Any) -> None:
+    """Set the elements where `mask` is true to those of `values` at the same place, in place."""
+    check_writeable(a, "putmask")
+    update(a, runtime_for("putmask", (a, mask, values)), "putmask", np.putmask, mask, values)
+
+
+def fill_diagonal(a: ndarray, val: Any, wrap: bool = False) -> None:
+    """Set the main diagonal, in place."""
+    check_writeable(a, "fill_diagonal")
+    update(a, runtime_for("fill_diagonal", (a, val)), "fill_diagonal", np.fill_diagonal, val, wrap)
+
+
+def copyto(dst: ndarray, src: Any, casting: Any = "same_kind", where: Any = True) -> None:
+    """Copy `src` into `dst`, where `where` is true."""
+    check_writeable(dst, "copyto")
+    runtime = runtime_for("copyto", (dst, src, where))
+    weak = _RANKS.get(type(src))
+    value = _operand(src, dst, runtime) if weak is None or weak <= _KIND_RANKS[dst.dtype.kind] else asarray(src)
+    fits = value.dtype == dst.dtype or np.can_cast(value.dtype, dst.dtype, casting)
+    if not fits:
+        raise TypeError(
+            f"Cannot cast array data from {value.dtype!r} to {dst.dtype!r} according to the rule {casting!r}"
+        )
+    if where is True:
+        assign(dst, value)
+        return
+    mask = as_operand(where, runtime)
+    if mask.dtype != BOOL:
+        raise TypeError(f"copyto: where must be a bool array, not {mask.dtype}")
+    same = value if value.dtype == dst.dtype else copy_of(value, dst.dtype)
+    choose(runtime, dst._view, mask, same._view, dst._view)
+
+
+_RANKS: dict[type, int] = {bool: 0, int: 1, float: 2, complex: 3}  # a Python scalar adapts to dtypes from its rank on
+_KIND_RANKS = {"b": 0, "i": 1, "u": 1, "f": 2, "c": 3}
+
+ndarray.__getitem__ = getitem  # type: ignore[method-assign]
+ndarray.__setitem__ = setitem  # type: ignore[method-assign]

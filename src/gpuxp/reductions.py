@@ -1,0 +1,362 @@
+"""Reductions: sums, products, extremes, means and spreads, along any axes."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from . import dtypes
+from .array import VALUE, HostArray, copy_of, fresh, is_direct, ndarray, view_of, wrap
+from .convert import as_operand, host_call, runtime_for
+from .dtypes import BOOL, FLOAT32, FLOAT64, INTP, DType
+from .folding import fold
+from .geometry import Ghost, Shape, broadcast_shapes, memory_order, strides_in_order
+from .ops import reducible
+from .runtime import Runtime
+from .tape import REDUCE, Node
+from .threads import quiet
+from .ufunc import UFUNCS, into, select, ufunc
+
+Axis = int | Sequence[int] | None
+
+
+def normalize_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """Return the axes as sorted non-negative integers; errors are NumPy's."""
+    if axis is None:
+        return tuple(range(ndim))
+    axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+    return tuple(sorted(np.lib.array_utils.normalize_axis_tuple(tuple(operator.index(a) for a in axes), ndim)))
+
+
+def reduce(
+    fn: ufunc, array: Any, axis: Axis, dtype: Any, out: Any, keepdims: bool, initial: Any = None, where: Any = True
+) -> ndarray:
+    """Reduce with a binary ufunc."""
+    name = f"{fn.__name__}.reduce"
+    if fn.nin != 2:
+        raise ValueError("reduce only supported for binary functions")
+    x = as_operand(array, runtime_for(name, (array, where)))
+    lenient = not x.ndim and type(axis) is int and axis in (0, -1)  # as NumPy is with 0-d arrays
+    axes = () if lenient else normalize_axes(axis, x.ndim)
+    if dtype is None and type(out) is ndarray:
+        dtype = fn.numpy.resolve_dtypes((out.dtype, x.dtype, None), casting="unsafe", reduction=True)[2]
+    if not reducible(fn.row.name) or (len(axes) > 1 and fn.row.name in ("gcd",)):
+        keywords: dict[str, Any] = {"axis": axis, "dtype": dtype, "keepdims": keepdims}
+        if initial is not None:
+            keywords["initial"] = initial
+        return _into(host_call(name, fn.numpy.reduce, x, where=where, **keywords), out, name)
+    acc = dtypes.check(dtype, name) if dtype is not None else dtypes.resolve_reduction(fn.numpy, x.dtype)
+    if where is not True:
+        x = _masked(fn, x, where, acc, initial)
+    result = _reduced(fn, x, axes, acc, keepdims, initial)
+    if initial is not None:
+        combined = fn(result, np.asarray(initial).astype(result.dtype)[()] if type(initial) is not ndarray else initial)
+        combined._state = result._state
+        result = combined
+    return _into(result, out, name)
+
+
+def _into(result: ndarray, out: Any, name: str) -> ndarray:
+    """Return `result`, put into `out`, whatever its dtype: NumPy's reductions convert without a check."""
+    return into(result, out, name, "unsafe")
+
+
+def _masked(fn: ufunc, x: ndarray, where: Any, acc: DType, initial: Any) -> ndarray:
+    """Replace the elements that do not count by the neutral element."""
+    neutral = fn.identity if fn.identity is not None else initial
+    if neutral is None:
+        raise ValueError(
+            f"reduction operation '{fn.__name__}' does not have an identity, "
+            "so to use a where mask one has to specify 'initial'"
+        )
+    runtime = x._view.buffer.runtime
+    mask = as_operand(where, runtime)
+    if broadcast_shapes(mask.shape, x.shape) != x.shape:
+        raise ValueError(
+            f"{fn.__name__}.reduce: where of shape {mask.shape} does not broadcast to the array's {x.shape}"
+        )
+    return select(mask, x, np.asarray(neutral).astype(x.dtype if acc == BOOL else acc)[()])
+
+
+def _reduced(fn: ufunc, x: ndarray, axes: tuple[int, ...], acc: DType, keepdims: bool, initial: Any) -> ndarray:
+    runtime = x._view.buffer.runtime
+    n = math.prod(x.shape[a] for a in axes)
+    kept = tuple(s for a, s in enumerate(x.shape) if a not in axes)
+    if n == 0 and fn.identity is None and initial is None:
+        raise ValueError(f"zero-size array to reduction operation {fn.__name__} which has no identity")
+    if n == 0 and fn.identity is None:
+        extent = tuple(1 if a in axes else s for a, s in enumerate(x.shape) if keepdims or a not in axes)
+        return wrap(runtime, np.full(extent, initial if initial is not None else 0, acc))
+    inner = FLOAT32 if acc == np.float16 else acc
+    if is_direct(runtime, (x._view,)):
+        result = wrap(runtime, quiet(_direct, fn, runtime.host(x._view), axes, inner, acc, kept))
+    else:
+        result = _record(fn, runtime, x, axes, inner, acc, kept)
+    if not kept:
+        result._state = VALUE
+    if keepdims:
+        result = view_of(result, np.expand_dims(result._view.ghost, axes))
+        result._base = None
+    return result
+
+
+def _strides(x: Ghost, axes: tuple[int, ...], kept: Shape, itemsize: int) -> Shape | None:
+    """Return the strides of a result: its axes lie in memory as those of `x`; None means C order."""
+    if len(kept) < 2 or x.flags.c_contiguous:
+        return None
+    own = tuple(0 if n == 1 else s for a, (n, s) in enumerate(zip(x.shape, x.strides, strict=True)) if a not in axes)
+    return strides_in_order(kept, memory_order(len(kept), (own,)), itemsize)
+
+
+def _direct(
+    fn: ufunc, value: HostArray, axes: tuple[int, ...], inner: DType, acc: DType, kept: tuple[int, ...]
+) -> HostArray:
+    """Reduce a small array at once, in the order that kernels have."""
+    if dtypes.is_exact(inner) or fn.row.name.startswith("logical"):
+        found = fn.numpy.reduce(value, axis=axes, dtype=None if fn.row.name.startswith("logical") else inner)
+        return np.asarray(found).astype(acc, copy=False)
+    order = (*(a for a in range(value.ndim) if a not in axes), *axes)
+    if not value.size:
+        return np.full(kept, fn.identity, acc)
+    flat = value.transpose(order).astype(inner, copy=False).reshape(math.prod(kept) if kept else 1, -1)
+    found = fold(fn.row.name, flat[:, :, None])
+    strides = _strides(value, axes, kept, acc.itemsize)
+    if strides is None:
+        return found.astype(acc, copy=False).reshape(kept)
+    result: HostArray = np.ndarray(kept, acc, strides=strides)
+    result[...] = found.reshape(kept)
+    return result
+
+
+def _record(
+    fn: ufunc, runtime: Runtime, x: ndarray, axes: tuple[int, ...], inner: DType, acc: DType, kept: tuple[int, ...]
+) -> ndarray:
+    if not axes:
+        return copy_of(x, acc)
+    result = fresh(runtime, kept, acc, _strides(x._view.ghost, axes, kept, acc.itemsize))
+    loop = BOOL if fn.row.name.startswith("logical") else inner
+    runtime.record(Node(fn.row.name, REDUCE, (result._view,), (x._view,), (loop,), x.shape, axes))
+    return result
+
+
+# The public functions
+
+
+def sum(
+    a: Any, /, axis: Axis = None, dtype: Any = None, out: Any = None, keepdims: bool = False,
+    initial: Any = None, where: Any = True,
+) -> ndarray:  # fmt: skip
+    """Return the sum of the elements over `axis`.
+
+    The order of a floating sum depends on the reduced extent alone (see `gpuxp.kernel.combine`), so its bits are the
+    same for any thread count, tile size or memory layout.
+
+    Examples
+    --------
+    >>> import gpuxp as np
+    >>> np.sum(np.asarray([[1., 2.], [3., 4.]]), axis=0)
+    array([4., 6.])
+    """
+    return reduce(UFUNCS["add"], a, axis, dtype, out, keepdims, initial, where)
+
+
+def prod(
+    a: Any, /, axis: Axis = None, dtype: Any = None, out: Any = None, keepdims: bool = False,
+    initial: Any = None, where: Any = True,
+) -> ndarray:  # fmt: skip
+    """Return the product of the elements over `axis`."""
+    return reduce(UFUNCS["multiply"], a, axis, dtype, out, keepdims, initial, where)
+
+
+def max(
+    a: Any, /, axis: Axis = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = True
+) -> ndarray:
+    """Return the largest element over `axis`; NaN if there is one."""
+    return reduce(UFUNCS["maximum"], a, axis, None, out, keepdims, initial, where)
+
+
+def min(
+    a: Any, /, axis: Axis = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = True
+) -> ndarray:
+    """Return the smallest element over `axis`; NaN if there is one."""
+    return reduce(UFUNCS["minimum"], a, axis, None, out, keepdims, initial, where)
+
+
+def any(a: Any, /, axis: Axis = None, out: Any = None, keepdims: bool = False, *, where: Any = True) -> ndarray:
+    """Return whether any element over `axis` is true."""
+    return reduce(UFUNCS["logical_or"], a, axis, None, out, keepdims, None, where)
+
+
+def all(a: Any, /, axis: Axis = None, out: Any = None, keepdims: bool = False, *, where: Any = True) -> ndarray:
+    """Return whether all elements over `axis` are true."""
+    return reduce(UFUNCS["logical_and"], a, axis, None, out, keepdims, None, where)
+
+
+def count_nonzero(a: Any, axis: Axis = None, *, keepdims: bool = False) -> ndarray:
+    """Return how many elements over `axis` are not zero."""
+    x = as_operand(a, runtime_for("count_nonzero", (a,)))
+    flags = x if x.dtype == BOOL else UFUNCS["not_equal"](x, 0)
+    return sum(flags, axis=axis, dtype=INTP, keepdims=keepdims)
+
+
+def _mean_dtype(x: ndarray, dtype: Any) -> tuple[DType, DType]:
+    """Return the dtype to sum in and the dtype of the result."""
+    if dtype is not None:
+        wanted = dtypes.check(dtype, "mean")
+        return wanted, wanted
+    if x.dtype.kind in "biu":
+        return FLOAT64, FLOAT64
+    return (FLOAT32 if x.dtype == np.float16 else x.dtype), x.dtype
+
+
+def mean(
+    a: Any, /, axis: Axis = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = True
+) -> ndarray:
+    """Return the arithmetic mean over `axis`.
+
+    Examples
+    --------
+    >>> import gpuxp as np
+    >>> float(np.mean(np.arange(5)))
+    2.0
+    """
+    x = as_operand(a, runtime_for("mean", (a,)))
+    inner, final = _mean_dtype(x, dtype)
+    total = sum(x, axis=axis, dtype=inner, keepdims=keepdims, where=where)
+    result = total / _counts(x, axis, where, keepdims)
+    return _final(result, final, out, "mean")
+
+
+def _counts(x: ndarray, axis: Axis, where: Any, keepdims: bool) -> Any:
+    if where is not True:
+        mask = as_operand(where, x._view.buffer.runtime)
+        if mask.shape != x.shape:
+            mask = view_of(mask, np.broadcast_to(mask._view.ghost, x.shape))
+        return sum(mask, axis=axis, keepdims=keepdims)
+    return math.prod(x.shape[d] for d in normalize_axes(axis, x.ndim))
+
+
+def _final(result: ndarray, dtype: DType, out: Any, name: str) -> ndarray:
+    if result.dtype != dtype:
+        state = result._state
+        result = result.astype(dtype)
+        result._state = state
+    return _into(result, out, name)
+
+
+def var(
+    a: Any, /, axis: Axis = None, dtype: Any = None, out: Any = None, ddof: float = 0, keepdims: bool = False,
+    *, where: Any = True, mean: Any = None, correction: float | None = None,
+) -> ndarray:  # fmt: skip
+    """Return the variance over `axis`, divided by ``n - ddof`` (or ``n - correction``)."""
+    result, final = _var(a, axis, dtype, ddof if correction is None else correction, keepdims, where, mean)
+    return _final(result, final, out, "var")
+
+
+def _var(a: Any, axis: Axis, dtype: Any, ddof: float, keepdims: bool, where: Any, given: Any) -> tuple[ndarray, DType]:
+    x = as_operand(a, runtime_for("var", (a,)))
+    inner, final = _mean_dtype(x, dtype)
+    centre = (
+        given
+        if given is not None
+        else sum(x, axis=axis, dtype=inner, keepdims=True, where=where) / _counts(x, axis, where, True)
+    )
+    widened = x.dtype != inner and not (x.dtype.kind == "c" and inner.kind == "f")
+    apart = UFUNCS["subtract"](x, centre, dtype=inner) if widened else x - centre
+    if apart.dtype.kind == "c":
+        square = apart.real * apart.real + apart.imag * apart.imag
+        final = np.zeros((), final).real.dtype
+    else:
+        square = apart * apart
+    total = sum(square, axis=axis, keepdims=keepdims, where=where)
+    count = _counts(x, axis, where, keepdims) - ddof
+    if type(count) is ndarray:
+        return total / UFUNCS["maximum"](count, 0), final
+    return total / float(count if count > 0 else 0), final
+
+
+def std(
+    a: Any, /, axis: Axis = None, dtype: Any = None, out: Any = None, ddof: float = 0, keepdims: bool = False,
+    *, where: Any = True, mean: Any = None, correction: float | None = None,
+) -> ndarray:  # fmt: skip
+    """Return the standard deviation over `axis`, with ``n - ddof`` (or ``n - correction``) as divisor."""
+    result, final = _var(a, axis, dtype, ddof if correction is None else correction, keepdims, where, mean)
+    return _final(UFUNCS["sqrt"](result), final, out, "std")
+
+
+def _arg(name: str, a: Any, axis: int | None, out: Any, keepdims: bool) -> ndarray:
+    x = as_operand(a, runtime_for(name, (a,)))
+    return _into(host_call(name, getattr(np, name), x, axis, keepdims=keepdims), out, name)
+
+
+def argmax(a: Any, /, axis: int | None = None, out: Any = None, *, keepdims: bool = False) -> ndarray:
+    """Return the index of the first largest element along `axis`."""
+    return _arg("argmax", a, axis, out, keepdims)
+
+
+def argmin(a: Any, /, axis: int | None = None, out: Any = None, *, keepdims: bool = False) -> ndarray:
+    """Return the index of the first smallest element along `axis`."""
+    return _arg("argmin", a, axis, out, keepdims)
+
+
+def average(a: Any, axis: Axis = None, weights: Any = None, returned: bool = False, *, keepdims: bool = False) -> Any:
+    """Return the weighted mean over `axis`, and the sum of the weights if `returned`."""
+    return host_call(
+        "average",
+        np.average,
+        as_operand(a, runtime_for("average", (a, weights))),
+        axis,
+        weights,
+        returned,
+        keepdims=keepdims,
+    )
+
+
+def ptp(a: Any, axis: Axis = None, out: Any = None, keepdims: bool = False) -> ndarray:
+    """Return the largest minus the smallest element over `axis`."""
+    x = as_operand(a, runtime_for("ptp", (a,)))
+    return _into(max(x, axis=axis, keepdims=keepdims) - min(x, axis=axis, keepdims=keepdims), out, "ptp")
+
+
+def _cumulative(name: str, fn: str, x: Any, axis: int | None, dtype: Any, include_initial: bool, out: Any) -> ndarray:
+    x = as_operand(x, runtime_for(name, (x,)))
+    if axis is None:
+        if x.ndim > 1:
+            raise ValueError(f"{name}: axis is needed for an array of {x.ndim} dimensions")
+        axis = 0
+    acc = dtypes.check(dtype, name) if dtype is not None else dtypes.resolve_reduction(UFUNCS[fn].numpy, x.dtype)
+    found = host_call(name, getattr(np, name), x, axis=axis, dtype=acc, include_initial=include_initial)
+    return _into(found, out, name)
+
+
+def cumulative_sum(
+    x: Any, /, *, axis: int | None = None, dtype: Any = None, out: Any = None, include_initial: bool = False
+) -> ndarray:
+    """Return the running sums along `axis`, starting with zero if `include_initial`."""
+    return _cumulative("cumulative_sum", "add", x, axis, dtype, include_initial, out)
+
+
+def cumulative_prod(
+    x: Any, /, *, axis: int | None = None, dtype: Any = None, out: Any = None, include_initial: bool = False
+) -> ndarray:
+    """Return the running products along `axis`, starting with one if `include_initial`."""
+    return _cumulative("cumulative_prod", "multiply", x, axis, dtype, include_initial, out)
+
+
+def cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> ndarray:
+    """Return the running sums along `axis` (of the flattened array by default)."""
+    x = as_operand(a, runtime_for("cumsum", (a,)))
+    return _into(host_call("cumsum", np.cumsum, x, axis, dtype), out, "cumsum")
+
+
+def cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> ndarray:
+    """Return the running products along `axis` (of the flattened array by default)."""
+    x = as_operand(a, runtime_for("cumprod", (a,)))
+    return _into(host_call("cumprod", np.cumprod, x, axis, dtype), out, "cumprod")
+
+
+amax, amin = max, min

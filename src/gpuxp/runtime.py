@@ -1,0 +1,481 @@
+"""One runtime per device: it records commands, flushes them as kernels, and gives the host its results."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import math
+import sys
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import fallback
+from .backends.base import Arg, Backend, Launch
+from .backends.reference import ReferenceBackend
+from .config import config
+from .dtypes import DType
+from .errors import ForkError, Unsupported
+from .geometry import Ghost, Shape, broadcast_strides, collapse, ghost
+from .kernel import Kernel
+from .schedule import Plan, Step, Trace, make_plan
+from .storage import Buffer, View
+from .tape import LIBRARY, REDUCE, Node
+from .threads import quiet
+
+_signal: Any = importlib.import_module("_signal")  # what `signal` wraps in enums that cost more than a small flush
+
+_PLANS = 512  # plans kept
+_PENDING_BYTES = 1 << 31  # memory that recorded commands may keep alive
+
+Array = np.ndarray[Any, Any]
+
+
+class Runtime:
+    """The tape, the plans and the memory of one device."""
+
+    def __init__(self, name: str, backend: Backend) -> None:
+        self.name = name
+        self.backend = backend
+        self.host_visible = backend.caps.host_visible
+        self.lock = threading.RLock()
+        self.nodes: list[Node] = []
+        self.epoch = 1  # of the commands that are being recorded
+        self.done = 0  # the last one whose commands have run
+        self.pending_bytes = 0
+        self.counters: Counter[str] = Counter()
+        self.last_kernels: list[Kernel] = []
+        self._plans: OrderedDict[Any, Plan] = OrderedDict()
+        self._launches: OrderedDict[Kernel, Launch] = OrderedDict()
+        self.stale = False  # a child process has this runtime from its parent
+
+    # Memory
+
+    def new_buffer(self, shape: Shape, dtype: DType, strides: Shape | None = None) -> View:
+        """Return a view of a new buffer that has no memory yet; impossible sizes raise here."""
+        made = ghost(shape, dtype, strides)
+        nbytes = made.nbytes
+        if nbytes > self.backend.caps.memory:
+            raise MemoryError(
+                f"Unable to allocate {nbytes / 2**30:.3g} GiB for an array with shape {shape} and data type {dtype}: "
+                f"{self.name} has {self.backend.caps.memory / 2**30:.3g} GiB"
+            )
+        return View(Buffer(self, nbytes), made)
+
+    def adopt(self, array: Array) -> View:
+        """Return a view of a host array, whose memory becomes the buffer where the device can use it."""
+        if not self.host_visible:
+            view = self.new_buffer(array.shape, array.dtype)
+            view.buffer.mem = self.backend.alloc(view.buffer.nbytes)
+            if array.size:
+                self.backend.write(view.buffer.mem, 0, np.ascontiguousarray(array))
+                self.counters["host_writes"] += 1
+            return view
+        if array.flags.c_contiguous:
+            return View(Buffer(self, array.nbytes, array), array, real=True)
+        mem = host_memory(array)
+        return View(Buffer(self, mem.nbytes, mem), array, real=True)
+
+    def ensure(self, buffer: Buffer) -> None:
+        """Give a buffer its memory."""
+        if buffer.mem is None:
+            buffer.mem = self.backend.alloc(buffer.nbytes)
+            self.counters["allocations"] += 1
+            if not buffer.wanted:
+                self.counters["temporaries"] += 1
+
+    # Recording
+
+    def record(self, node: Node) -> None:
+        """Append a command to the tape."""
+        shared = False
+        with self.lock:
+            epoch = self.epoch
+            for view in node.outs:
+                buffer = view.buffer
+                buffer.write_epoch = epoch
+                shared = shared or buffer.shared
+                self.pending_bytes += buffer.nbytes
+            for value in node.ins:
+                if type(value) is View:
+                    buffer = value.buffer
+                    buffer.read_epoch = epoch
+                    shared = shared or buffer.shared
+            if config.debug:
+                node.site = "{}:{}".format(*fallback.user_site())
+            self.nodes.append(node)
+            if shared:
+                self.flush()
+                self.backend.sync()
+                for view in node.outs:  # the other library would see nothing of a failure
+                    if view.buffer.error is not None:
+                        raise _again(view.buffer.error)
+            elif len(self.nodes) >= config.tape or self.pending_bytes > _PENDING_BYTES:
+                self.flush()
+
+    def pending_write(self, view: View) -> bool:
+        """Whether a recorded command is still to write the view's buffer."""
+        return view.buffer.write_epoch > self.done
+
+    def pending(self, view: View) -> bool:
+        """Whether a recorded command is still to read or write the view's buffer."""
+        buffer = view.buffer
+        return buffer.write_epoch > self.done or buffer.read_epoch > self.done
+
+    # Reading
+
+    def host(self, view: View) -> Array:
+        """Return the view's contents as a host array: the device's own memory where the host sees it, else a copy."""
+        buffer = view.buffer
+        if buffer.write_epoch > self.done:
+            self.flush()
+        if self.stale:
+            raise ForkError(f"an array on {self.name} was made before fork(); make it in the child process")
+        if buffer.error is not None:
+            raise _again(buffer.error)
+        if view.real:
+            return view.ghost
+        with self.lock:
+            self.ensure(buffer)
+            if self.host_visible:
+                return self._reground(view)
+            return self._read(view)
+
+    def _reground(self, view: View) -> Array:
+        """Put the view's ghost over its buffer's own memory."""
+        if not view.real:
+            buffer = view.buffer
+            geometry = view.ghost
+            start = view.offset if geometry.size else 0  # an empty view may begin past the end
+            real: Ghost = np.ndarray(geometry.shape, geometry.dtype, buffer.mem, start, geometry.strides)
+            view.ghost = real
+            view.real = True
+        return view.ghost
+
+    def _read(self, view: View) -> Array:
+        geometry = view.ghost
+        if not geometry.size:
+            return np.empty(geometry.shape, geometry.dtype)
+        low, high = _extent(view)
+        raw = np.empty(high - low, np.uint8)
+        self.backend.read(view.buffer.mem, low, raw)
+        self.counters["host_reads"] += 1
+        seen: Array = np.ndarray(geometry.shape, geometry.dtype, raw, view.offset - low, geometry.strides)
+        return seen
+
+    # Flushing
+
+    def flush(self) -> None:
+        """Run every recorded command."""
+        with self.lock:  # another thread may be at it: then wait
+            if not self.nodes:
+                return
+            with deferred_interrupts() as interrupted:
+                nodes, self.nodes = self.nodes, []
+                self.epoch += 1
+                self.pending_bytes = 0
+                self.counters["flushes"] += 1
+                self.counters["nodes"] += len(nodes)
+                try:
+                    self._execute(nodes, interrupted)
+                finally:
+                    self.done = self.epoch - 1
+
+    def _execute(self, nodes: Sequence[Node], interrupted: Sequence[int]) -> None:
+        """Plan and run commands, until `interrupted` fills."""
+        try:
+            trace = Trace(nodes)
+            plan = self._plan(trace)
+        except Exception as error:
+            _poison(nodes, error)
+            return
+        for done, step in enumerate(plan.steps):
+            if interrupted:
+                self._put_back(trace, plan.steps[done:])
+                break
+            self._run(trace, step)
+
+    def _put_back(self, trace: Trace, steps: Sequence[Step]) -> None:
+        """Return the commands that an interrupt kept from running to the tape, in program order."""
+        for number in sorted(n for step in steps for n in step.nodes):
+            node = trace.nodes[number]
+            self.nodes.append(node)
+            for view in node.outs:
+                view.buffer.write_epoch = self.epoch
+            for view in node.reads():
+                view.buffer.read_epoch = self.epoch
+
+    def _plan(self, trace: Trace) -> Plan:
+        limit = self.backend.caps.max_params
+        key = (trace.key(), config.fusion, limit)
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = make_plan(trace, config.fusion, limit)
+            self.counters["plans"] += 1
+            if len(self._plans) > _PLANS:
+                self._plans.popitem(last=False)
+        else:
+            self.counters["plan_hits"] += 1
+            self._plans.move_to_end(key)
+        return plan
+
+    def _run(self, trace: Trace, step: Step) -> None:
+        """Run one step; a failure is kept with its outputs and raised when they are read."""
+        nodes = [trace.nodes[n] for n in step.nodes]
+        begun = False
+        try:
+            for node in nodes:
+                for view in node.reads():
+                    if view.buffer.error is not None:
+                        raise _again(view.buffer.error)
+            for param in step.params:
+                self.ensure(trace.views[param].buffer)
+            begun = True
+            if step.kernel is None:
+                self._call_library(nodes[0])
+            elif step.kernel.outputs:
+                self._launch(trace, step, step.kernel)
+            for node in nodes:
+                for view in node.outs:
+                    if view.buffer.error is not None and view.covers():
+                        view.buffer.error = None
+        except Exception as error:
+            if len(nodes) > 1 and not begun:
+                self._run_singly(nodes)
+                return
+            _poison(nodes, error)
+        finally:
+            for buffer in step.dead:
+                if not trace.buffers[buffer].shared:
+                    trace.buffers[buffer].mem = None
+
+    def _run_singly(self, nodes: Sequence[Node]) -> None:
+        """Run the commands of a failed kernel one by one, so that only what depends on the failure is lost."""
+        for node in nodes:
+            trace = Trace([node])
+            for step in make_plan(trace, False, self.backend.caps.max_params, everything=True).steps:
+                self._run(trace, Step(step.nodes, step.kernel, step.params, step.scalars, ()))
+
+    def _launch(self, trace: Trace, step: Step, kernel: Kernel) -> None:
+        views = [trace.views[p] for p in step.params]
+        node = trace.nodes[step.nodes[0]]
+        axes: Any = next((trace.nodes[n].attr for n in step.nodes if trace.nodes[n].kind == REDUCE), ())
+        shape, operands, kept = _loop(node.shape, views, axes, {r.param for r in kernel.reductions})
+        if 0 in shape[:kept] or (not kernel.reductions and 0 in shape):
+            return
+        args = [Arg(v.buffer.mem, v.offset if v.ghost.size else 0, s) for v, s in zip(views, operands, strict=True)]
+        scalars = [trace.nodes[n].ins[place] for n, place in step.scalars]
+        kernel = kernel.over(len(shape), kept)
+        self.launch(kernel, shape, args, scalars)
+
+    def launch(self, kernel: Kernel, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
+        """Launch a kernel: compiled by the device if it can, else run by the host under the fallback policy."""
+        self.counters["kernels"] += 1
+        self.last_kernels = [*self.last_kernels[-63:], kernel]
+        started = time.perf_counter()
+        check = self._expect(kernel, shape, args, scalars) if config.verify else None
+        self._compiled(kernel)(shape, args, scalars)
+        if check is not None:
+            check()
+        if config.debug:
+            self._report(kernel, shape, args, time.perf_counter() - started)
+
+    def _compiled(self, kernel: Kernel) -> Launch:
+        found = self._launches.get(kernel)
+        if found is None:
+            try:
+                found = self.backend.compile(kernel)
+            except Unsupported as reason:
+                found = self._host_launch(kernel, reason.reason)
+            self._launches[kernel] = found
+            self.counters["compiles"] += 1
+            if len(self._launches) > 4 * _PLANS:
+                self._launches.popitem(last=False)
+        return found
+
+    def _host_launch(self, kernel: Kernel, reason: str) -> Launch:
+        """Return a launch that runs on the host's copy of the buffers."""
+        ops = "+".join(dict.fromkeys(i.op for i in kernel.body if i.op not in ("load", "scalar"))) or "copy"
+        from .backends.software import SoftwareBackend
+
+        inner = SoftwareBackend().compile(kernel)
+
+        def launch(shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
+            fallback.on_host(self.name, ops, reason)
+            fallback.run_kernel(self.backend, inner, kernel, shape, args, scalars)
+
+        return launch
+
+    def _call_library(self, node: Node) -> None:
+        """Run a library command: the device's native, else NumPy on the host."""
+        assert node.fn is not None
+        arrays = [self.host(v) if type(v) is View else v for v in node.ins]
+        if not self.host_visible:
+            fallback.on_host(self.name, node.op, "no kernel of its own")
+        self.counters["library_calls"] += 1
+        results = quiet(node.fn, *arrays)
+        for view, result in zip(node.outs, results, strict=True):
+            self.fill(view, np.asarray(result, dtype=view.ghost.dtype))
+
+    def fill(self, view: View, result: Array) -> None:
+        """Put a host array into a view; a fresh buffer takes over the array's memory where it can."""
+        buffer = view.buffer
+        if not self.host_visible:
+            self.ensure(buffer)
+            host = np.empty(buffer.nbytes, np.uint8)
+            if buffer.nbytes and not view.covers():
+                self.backend.read(buffer.mem, 0, host)
+            seen: Array = np.ndarray(view.ghost.shape, result.dtype, host, view.offset, view.ghost.strides)
+            seen[...] = result
+            if buffer.nbytes:
+                self.backend.write(buffer.mem, 0, host)
+            return
+        if buffer.mem is None and view.covers() and result.flags.owndata and result.strides == view.ghost.strides:
+            buffer.mem = host_memory(result)
+            return
+        self.ensure(buffer)
+        self._reground(view)[...] = result
+
+    # Checks and reports
+
+    def _expect(self, kernel: Kernel, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> Callable[[], None]:
+        """Run the kernel on copies with the plain interpreter; return a check of the real run against it."""
+        hosts = {id(a.mem): fallback.to_host(self.backend, a.mem, fallback.size_of(a.mem)) for a in args}
+        before = [a._replace(mem=hosts[id(a.mem)]) for a in args]
+        ReferenceBackend().compile(kernel)(shape, before, scalars)
+
+        def check() -> None:
+            for p in kernel.outputs:
+                arg, outer = args[p], shape[: kernel.kept] if p in {r.param for r in kernel.reductions} else shape
+                real = fallback.to_host(self.backend, arg.mem, fallback.size_of(arg.mem))
+                got, want = (
+                    np.ndarray(outer, kernel.params[p], m, arg.offset, arg.strides[: len(outer)])
+                    for m in (real, hosts[id(arg.mem)])
+                )
+                if not np.allclose(got, want, rtol=1e-6, atol=0, equal_nan=True):
+                    raise RuntimeError(
+                        f"GPUXP_VERIFY: {self.name} differs from the reference in p{p} of\n{kernel.pretty()}"
+                    )
+
+        return check
+
+    def _report(self, kernel: Kernel, shape: Shape, args: Sequence[Arg], seconds: float) -> None:
+        moved = sum(math.prod(shape[i] for i, s in enumerate(a.strides) if s) * d.itemsize
+                    for a, d in zip(args, kernel.params, strict=True))  # fmt: skip
+        ops = " ".join(i.op for i in kernel.body if i.op not in ("load", "scalar")) or "copy"
+        print(f"gpuxp {self.name} {shape} {seconds * 1e3:.3f} ms {moved / 1e6:.2f} MB: {ops}", file=sys.stderr)
+
+    def stats(self) -> dict[str, int]:
+        """Return the counters."""
+        names = (
+            "nodes", "flushes", "kernels", "plans", "plan_hits", "compiles", "allocations", "temporaries",
+            "library_calls", "direct_calls", "host_reads", "host_writes",
+        )  # fmt: skip
+        found = {name: self.counters[name] for name in names}
+        found["fallbacks"] = sum(n for what, n in fallback.counts.items() if what.startswith(f"{self.name}:"))
+        return found
+
+    def before_fork(self) -> None:
+        """Take the lock, so that the child does not inherit a half-run flush."""
+        self.lock.acquire()
+
+    def after_fork_in_parent(self) -> None:
+        """Release what `before_fork` took."""
+        self.lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Start with a fresh lock; recorded commands stay, for the child has its own copy of their memory."""
+        self.lock = threading.RLock()
+        self.stale = not self.backend.caps.survives_fork
+
+
+def _loop(
+    shape: Shape, views: Sequence[View], axes: tuple[int, ...], results: set[int]
+) -> tuple[Shape, list[tuple[int, ...]], int]:
+    """Return the collapsed loop and each operand's strides over it."""
+    kept_axes = tuple(d for d in range(len(shape)) if d not in axes)
+    order = kept_axes + tuple(axes)
+    operands = []
+    for place, view in enumerate(views):
+        geometry = view.ghost
+        if place in results:
+            operands.append(geometry.strides + (0,) * len(axes))
+        else:
+            strides = broadcast_strides(geometry.shape, geometry.strides, shape)
+            operands.append(tuple(strides[d] for d in order) if axes else strides)
+    loop = tuple(shape[d] for d in order)
+    if loop:
+        small, strides_of, kept = collapse(loop, tuple(operands), len(kept_axes))
+        if small:
+            return small, [s[:kept] if p in results else s for p, s in enumerate(strides_of)], kept
+    kept = 0 if axes else 1  # a single point: a loop of one dimension all the same
+    return (1,), [() if p in results else (0,) for p in range(len(views))], kept
+
+
+def host_memory(array: Array) -> Array:
+    """Return the block of memory that an array lies in, contiguous, so that views can be laid over it."""
+    if array.flags.c_contiguous:
+        return array
+    if array.flags.f_contiguous:
+        return array.T
+    low, high = np.lib.array_utils.byte_bounds(array)
+    return np.asarray(_Memory(array, low, high))
+
+
+class _Memory:
+    """A block of foreign memory, kept alive by the array it came from."""
+
+    def __init__(self, array: Array, low: int, high: int) -> None:
+        self.array = array
+        self.__array_interface__ = {
+            "shape": (high - low,), "typestr": "|u1", "data": (low, not array.flags.writeable), "version": 3,
+        }  # fmt: skip
+
+
+def _extent(view: View) -> tuple[int, int]:
+    """Return the byte range that a view touches."""
+    low = high = view.offset
+    for stride, extent in zip(view.ghost.strides, view.ghost.shape, strict=True):
+        reach = stride * (extent - 1)
+        low, high = low + min(reach, 0), high + max(reach, 0)
+    return low, high + view.ghost.itemsize
+
+
+def _again(error: BaseException) -> BaseException:
+    """Return the error to raise for a result that could not be computed."""
+    fresh = type(error)(*error.args)
+    fresh.__cause__ = error
+    return fresh
+
+
+def _poison(nodes: Sequence[Node], error: BaseException) -> None:
+    ops = ", ".join(dict.fromkeys(n.op for n in nodes))
+    sites = ", ".join(dict.fromkeys(n.site for n in nodes if n.site))
+    if not getattr(error, "__notes__", None):
+        error.add_note(f"raised while gpuxp ran: {ops}" + (f" (recorded at {sites})" if sites else ""))
+    for node in nodes:
+        for view in node.outs:
+            view.buffer.error = error
+
+
+@contextlib.contextmanager
+def deferred_interrupts() -> Iterator[list[int]]:
+    """Hold Ctrl-C back until a flush is in a state that can be left; yields a list that fills when it was pressed."""
+    pressed: list[int] = []
+    if threading.current_thread() is not threading.main_thread() or not callable(_signal.getsignal(_signal.SIGINT)):
+        yield pressed
+        return
+    before = _signal.signal(_signal.SIGINT, lambda number, frame: pressed.append(number))
+    try:
+        yield pressed
+    finally:
+        _signal.signal(_signal.SIGINT, before)
+        if pressed and callable(before):
+            before(_signal.SIGINT, None)
+
+
+__all__ = ["LIBRARY", "Runtime", "deferred_interrupts", "host_memory"]

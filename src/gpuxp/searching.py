@@ -1,0 +1,187 @@
+"""Searching, sorting and sets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .array import copy_of, layout, ndarray, view_of
+from .convert import as_operand, host_call, library, runtime_for
+from .dtypes import INTP
+from .errors import AxisError
+from .manipulation import ravel
+from .ufunc import check_writeable, select
+
+
+def _together(function: str, *values: Any) -> list[ndarray]:
+    runtime = runtime_for(function, values)
+    return [as_operand(v, runtime) for v in values]
+
+
+def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
+    """Return elements of `x` where `condition` is true, else of `y`; with `condition` alone, where it is true.
+
+    Examples
+    --------
+    >>> import gpuxp as np
+    >>> x = np.arange(4)
+    >>> np.where(x > 1, x, -1)
+    array([-1, -1,  2,  3])
+    """
+    if x is None and y is None:
+        return nonzero(condition)
+    if x is None or y is None:
+        raise ValueError("either both or neither of x and y should be given")
+    return select(condition, x, y)
+
+
+def nonzero(a: Any, /) -> tuple[ndarray, ...]:
+    """Return the indices of the elements that are not zero, one array a dimension."""
+    x = as_operand(a, runtime_for("nonzero", (a,)))
+    if not x.ndim:
+        raise ValueError("nonzero: a 0-d array has no indices; use atleast_1d first")
+    found: tuple[ndarray, ...] = host_call("nonzero", np.nonzero, x)
+    return found
+
+
+def argwhere(a: Any) -> ndarray:
+    """Return the indices of the elements that are not zero, one row each."""
+    found: ndarray = host_call("argwhere", np.argwhere, *_together("argwhere", a))
+    return found
+
+
+def flatnonzero(a: Any) -> ndarray:
+    """Return the flat indices of the elements that are not zero."""
+    return nonzero(ravel(*_together("flatnonzero", a)))[0]
+
+
+def searchsorted(a: Any, v: Any, /, side: Any = "left", sorter: Any = None) -> ndarray:
+    """Return where the elements of `v` belong in the sorted array `a`."""
+    runtime = runtime_for("searchsorted", (a, v, sorter))
+    found: ndarray = host_call(
+        "searchsorted", np.searchsorted, as_operand(a, runtime), as_operand(v, runtime), side, sorter
+    )
+    return found
+
+
+_KINDS = (None, "quicksort", "mergesort", "heapsort", "stable")
+
+
+def _sort_axis(function: str, x: ndarray, axis: int | None, kind: Any, order: Any) -> tuple[ndarray, int]:
+    if order is not None:
+        raise ValueError(f"Cannot specify order when the array has no fields ({function})")
+    if kind not in _KINDS:
+        raise ValueError(f"{function}: sort kind must be one of 'quick', 'heap', or 'stable' (got {kind!r})")
+    if axis is None:
+        return ravel(x), 0
+    if not x.ndim or not -x.ndim <= axis < x.ndim:
+        raise AxisError(axis, x.ndim)
+    return x, axis % x.ndim
+
+
+def sort(
+    a: Any,
+    /,
+    axis: int | None = -1,
+    kind: Any = None,
+    order: Any = None,
+    *,
+    descending: bool = False,
+    stable: bool = True,
+) -> ndarray:
+    """Return a sorted copy; NaN comes last (first, if `descending`).
+
+    Examples
+    --------
+    >>> import gpuxp as np
+    >>> np.sort(np.asarray([3, 1, 2]), descending=True)
+    array([3, 2, 1])
+    """
+    x, axis = _sort_axis("sort", _together("sort", a)[0], axis, kind, order)
+    how: Any = kind or (
+        "stable" if stable and x.dtype.kind == "c" else None
+    )  # equal real elements cannot be told apart
+    strides = layout((x._view,), x.shape, x.itemsize)
+    result = library("sort", lambda v: np.sort(v, axis, how), [x], x.shape, x.dtype, strides)
+    return _reversed(result, axis) if descending else result
+
+
+def _reversed(x: ndarray, axis: int) -> ndarray:
+    return copy_of(view_of(x, np.flip(x._view.ghost, axis)), order="C")
+
+
+def argsort(
+    a: Any,
+    /,
+    axis: int | None = -1,
+    kind: Any = None,
+    order: Any = None,
+    *,
+    descending: bool = False,
+    stable: bool = True,
+) -> ndarray:
+    """Return the indices that sort the array; equal elements keep their order if `stable`."""
+    x = _together("argsort", a)[0]
+    x, axis = _sort_axis("argsort", x if x.ndim else x.reshape(1), axis, kind, order)
+    how: Any = kind or ("stable" if stable else None)
+    if not descending:
+        return library("argsort", lambda v: np.argsort(v, axis, how), [x], x.shape, INTP)
+
+    def backwards(v: Any) -> Any:  # sorting the reversed array keeps equal elements in order when read backwards
+        return np.flip(v.shape[axis] - 1 - np.argsort(np.flip(v, axis), axis, how), axis).copy()
+
+    return library("argsort", backwards, [x], x.shape, INTP)
+
+
+def sort_in_place(
+    self: ndarray, axis: int = -1, kind: Any = None, order: Any = None, *, stable: bool | None = None
+) -> None:
+    """Sort the array in place."""
+    result = sort(self, axis, kind or ("stable" if stable else None), order)
+    check_writeable(self, "sort")
+    self[...] = result
+
+
+def unique(
+    ar: Any, return_index: bool = False, return_inverse: bool = False, return_counts: bool = False,
+    axis: int | None = None, *, equal_nan: bool = True, sorted: bool = True,
+) -> Any:  # fmt: skip
+    """Return the sorted unique elements, and where they come from if asked."""
+    x = as_operand(ar, runtime_for("unique", (ar,)))
+    return host_call("unique", np.unique, x, return_index, return_inverse, return_counts, axis, equal_nan=equal_nan)
+
+
+def unique_all(x: Any, /) -> Any:
+    """Return unique values, their first indices, the inverse and the counts."""
+    return host_call("unique_all", np.unique_all, *_together("unique_all", x))
+
+
+def unique_counts(x: Any, /) -> Any:
+    """Return unique values and how often each occurs."""
+    return host_call("unique_counts", np.unique_counts, *_together("unique_counts", x))
+
+
+def unique_inverse(x: Any, /) -> Any:
+    """Return unique values and the indices that rebuild `x` from them."""
+    return host_call("unique_inverse", np.unique_inverse, *_together("unique_inverse", x))
+
+
+def unique_values(x: Any, /) -> ndarray:
+    """Return the unique values, sorted; consumers rely on the order, which the standard leaves open."""
+    found: ndarray = host_call("unique_values", lambda v: np.unique(v, equal_nan=False), *_together("unique_values", x))
+    return found
+
+
+def isin(
+    element: Any, test_elements: Any, /, assume_unique: bool = False, *, invert: bool = False, kind: Any = None
+) -> ndarray:
+    """Return for each element whether it is among `test_elements`."""
+    a, b = _together("isin", element, test_elements)
+    found: ndarray = host_call("isin", np.isin, a, b, assume_unique, invert, kind=kind)
+    return found
+
+
+def isscalar(element: Any) -> bool:
+    """Return whether the argument is a Python or NumPy scalar."""
+    return not isinstance(element, ndarray) and bool(np.isscalar(element))

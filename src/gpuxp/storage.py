@@ -1,0 +1,123 @@
+"""Buffers, and the views that commands read and write."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .geometry import VOID_ADDRESS, Ghost, Key, address, key_of
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+
+class Owner:
+    """What arrays hold: while it lives, somebody can still see the buffer.
+
+    The tape holds buffers and never an owner, so reference counting alone says which results are still wanted: no
+    finalizer runs, and threads cannot miscount.
+    """
+
+    __slots__ = ("__weakref__", "buffer")
+
+    def __init__(self, buffer: Buffer) -> None:
+        self.buffer = buffer
+        buffer.owner = weakref.ref(self)
+
+
+class Buffer:
+    """One allocation of one device, made when the first command needs it."""
+
+    # class attributes hold what most buffers never change, so that making one costs little
+    owner: weakref.ref[Owner] | None = None
+    write_epoch = 0  # the tape's epoch in which a recorded command last writes (reads) this buffer
+    read_epoch = 0
+    error: BaseException | None = None  # why the contents could not be computed
+    exports: Sequence[weakref.ref[Any]] = ()  # what other libraries hold of this memory
+    foreign = False  # memory that came from another library, which may change it at any time
+    _base = 0
+
+    def __init__(self, runtime: Runtime, nbytes: int, mem: Any = None) -> None:
+        self.runtime = runtime
+        self.nbytes = nbytes
+        self.mem = mem  # the backend's memory object; None until needed
+
+    @property
+    def base(self) -> int:
+        """Address of the memory, which ghosts over it count from."""
+        if not self._base:
+            self._base = address(self.mem)
+        return self._base
+
+    @property
+    def exported(self) -> bool:
+        """Whether another library still holds a view of this memory."""
+        if self.exports:
+            self.exports = tuple(ref for ref in self.exports if ref() is not None)
+        return bool(self.exports)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the contents can still be seen after the tape has run."""
+        return (self.owner is not None and self.owner() is not None) or self.exported
+
+    @property
+    def shared(self) -> bool:
+        """Whether another library can see this memory, so that commands must run in step with it."""
+        return self.foreign or (bool(self.exports) and self.exported)
+
+    def overlaps(self, other: Buffer) -> bool:
+        """Whether another buffer is over the same memory: it went to another library and came back."""
+        return self.shared and other.shared and bool(np.may_share_memory(self.mem, other.mem))
+
+
+class View:
+    """A buffer seen through a dtype, shape, strides and offset. Immutable.
+
+    `ghost` lies over the void, or (`real`) over the buffer's own memory; then it is also the host's way to the data.
+    """
+
+    __slots__ = ("_key", "buffer", "ghost", "real")
+
+    def __init__(self, buffer: Buffer, ghost: Ghost, real: bool = False) -> None:
+        self.buffer = buffer
+        self.ghost = ghost
+        self.real = real
+        self._key: Key | None = None
+
+    @property
+    def key(self) -> Key:
+        """The geometry, relative to the buffer."""
+        found = self._key
+        if found is None:
+            start = self.buffer.base if self.real else VOID_ADDRESS
+            found = self._key = key_of(address(self.ghost) - start, self.ghost)
+        return found
+
+    @property
+    def offset(self) -> int:
+        """Offset of the first element in bytes."""
+        return self.key[0]
+
+    def with_ghost(self, ghost: Ghost) -> View:
+        """Return another view of the same buffer, made from this one's ghost by NumPy."""
+        return View(self.buffer, ghost, self.real)
+
+    def covers(self) -> bool:
+        """Whether the view holds every byte of its buffer exactly once."""
+        return self.ghost.nbytes == self.buffer.nbytes and (
+            self.ghost.flags.c_contiguous or self.ghost.flags.f_contiguous or _packed(self.ghost)
+        )
+
+
+def _packed(ghost: Ghost) -> bool:
+    """Whether some order of the axes makes the array contiguous."""
+    reach = ghost.itemsize
+    for stride, extent in sorted((abs(s), n) for s, n in zip(ghost.strides, ghost.shape, strict=True) if n > 1):
+        if stride != reach:
+            return False
+        reach *= extent
+    return True

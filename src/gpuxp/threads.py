@@ -1,0 +1,111 @@
+"""The software GPU's worker threads, and NumPy calls that stay silent about floating-point events."""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
+
+
+class _Quiet(threading.local):
+    """A context of this thread in which NumPy neither warns nor raises on overflow, division and the like."""
+
+    def __init__(self) -> None:
+        self.context = contextvars.Context()
+        self.context.run(np.seterr, all="ignore")
+        self.active = False
+
+
+_quiet = _Quiet()
+
+
+def quiet(fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Call `fn` with NumPy's floating-point warnings off: a result's timing must never show, and warnings would."""
+    state = _quiet
+    if state.active:
+        return fn(*args, **kwargs)
+    state.active = True
+    try:
+        return state.context.run(fn, *args, **kwargs)
+    finally:
+        state.active = False
+
+
+def quiet_call(fn: Callable[..., T], *args: Any) -> T:
+    """Do the same for a C function, which calls no Python: the cheapest way."""
+    state = _quiet
+    return fn(*args) if state.active else state.context.run(fn, *args)
+
+
+class Pool:
+    """Daemon threads that run one function together with the caller."""
+
+    def __init__(self) -> None:
+        self._tasks: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._threads = 0
+        self._lock = threading.Lock()
+
+    def _work(self) -> None:
+        np.seterr(all="ignore")
+        while True:
+            self._tasks.get()()
+
+    def _grow(self, count: int) -> None:
+        with self._lock:
+            while self._threads < count:
+                threading.Thread(target=self._work, name="gpuxp-worker", daemon=True).start()
+                self._threads += 1
+
+    def run(self, fn: Callable[[], None], threads: int) -> None:
+        """Run `fn` on `threads` threads, the caller's among them, and raise the first error any of them met."""
+        helpers = threads - 1
+        if helpers <= 0:
+            fn()
+            return
+        self._grow(helpers)
+        errors: list[BaseException] = []
+        done = threading.Semaphore(0)
+
+        def guarded() -> None:
+            try:
+                fn()
+            except BaseException as error:
+                errors.append(error)
+            finally:
+                done.release()
+
+        for _ in range(helpers):
+            self._tasks.put(guarded)
+        try:
+            fn()
+        finally:
+            for _ in range(helpers):
+                done.acquire()
+        if errors:
+            raise errors[0]
+
+
+pool = Pool()
+
+
+def _after_fork() -> None:
+    """Threads do not survive a fork: start with none."""
+    global pool, _quiet
+    pool = Pool()
+    _quiet = _Quiet()
+
+
+def current_pool() -> Pool:
+    """Return this process's pool."""
+    return pool
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,168 @@
+"""The house rules: modules import downwards only, files stay short, tables are complete."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import gpuxp
+
+SOURCE = Path(gpuxp.__file__).parent
+ROOT = SOURCE.parents[1]
+
+# From the bottom up: a module imports only from rows above its own (or, within a row, from what stands before it).
+LAYERS = [
+    "errors",
+    "config dtypes",
+    "dlpack",
+    "geometry ops",
+    "storage threads",
+    "kernel folding tape fallback",
+    "schedule",
+    "backends codegen backends.base backends.tiles backends.reduce backends.launching",
+    "backends.software backends.reference backends.opencl",
+    "runtime",
+    "devices",
+    "array",
+    "convert",
+    "ufunc",
+    "operators",
+    "reductions indexing",
+    "creation",
+    "manipulation",
+    "searching elementwise",
+    "linalg fft random hostnames special",
+    "methods explain",
+    "namespace",
+    "testing",
+    "__init__",
+    "demo",  # a user of the package
+    "__main__",
+]
+ORDER = {name: level for level, names in enumerate(LAYERS) for name in names.split()}
+# What a module may import although it stands higher: at run time inside a function, or for types alone
+LATE = {
+    ("storage", "runtime"),  # for types
+    ("devices", "backends.opencl"),  # a GPU library is loaded when its device is asked for
+    ("runtime", "backends.software"),  # the host that runs what a device cannot
+    ("ufunc", "reductions"),  # ufunc.reduce
+    ("namespace", "__init__"),  # an array's namespace is the package
+    ("testing", "__init__"),
+    ("explain", "__init__"),
+}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    if parts[-1] == "__init__" and len(parts) > 1:
+        parts = parts[:-1]
+    return ".".join(parts)
+
+
+def layer(name: str) -> int | None:
+    """Return a module's row: its own, or that of the package it is in."""
+    while name:
+        if name in ORDER:
+            return ORDER[name]
+        name = name.rpartition(".")[0]
+    return None
+
+
+def imports(path: Path) -> set[str]:
+    """Return the modules of gpuxp that a file imports."""
+    found = set()
+    package = module_name(path).split(".")[:-1] if path.name != "__init__.py" else module_name(path).split(".")
+    if path.parent == SOURCE:
+        package = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {"__init__" for a in node.names if a.name == "gpuxp"}
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - (node.level - 1)] if node.level > 1 else package
+            where = ".".join([*base, *((node.module or "").split(".") if node.module else [])])
+            names = [f"{where}.{a.name}".strip(".") for a in node.names]
+            found |= {n for n in names if layer(n) is not None and (SOURCE / f"{n.replace('.', '/')}.py").exists()} or {
+                where
+            }
+    return {name for name in found if name}
+
+
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_imports_point_downwards(path: Path) -> None:
+    name = module_name(path)
+    own = layer(name)
+    assert own is not None, f"{name} has no layer: add it to the table"
+    for other in imports(path):
+        if (name, other) in LATE or other.split(".")[0] == name.split(".")[0]:
+            continue
+        level = layer(other)
+        assert level is not None, f"{name} imports {other}, which has no layer"
+        assert level <= own, f"{name} imports {other}, which is above it"
+
+
+@pytest.mark.parametrize("path", [f for f in FILES if f.parent.name in ("backends", "codegen")], ids=module_name)
+def test_backends_see_the_contract_only(path: Path) -> None:
+    seen = {other.split(".")[-1] for other in imports(path)}
+    assert not seen & {"array", "tape", "schedule", "runtime", "devices", "ufunc", "namespace"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_files_are_short(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 500
+
+
+def test_importing_gpuxp_loads_no_gpu_library_and_no_compiler() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, gpuxp; x = float((gpuxp.arange(10.) * 2).sum()); "
+        "print([m for m in ('numba', 'pyopencl', 'cupy', 'mlx', 'scipy', 'sklearn') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_all_names_exist() -> None:
+    for name in gpuxp.__all__:
+        assert hasattr(gpuxp, name), name
+    assert len(gpuxp.__all__) == len(set(gpuxp.__all__))
+    for part in ("linalg", "fft", "random", "special"):
+        module = getattr(gpuxp, part)
+        assert all(hasattr(module, name) for name in module.__all__)
+
+
+STANDARD = """
+__array_namespace_info__ abs acos acosh add all any arange argmax argmin argsort asarray asin asinh astype atan
+atan2 atanh bitwise_and bitwise_invert bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor bool
+broadcast_arrays broadcast_shapes broadcast_to can_cast ceil clip complex128 complex64 concat conj copysign cos cosh
+count_nonzero cumulative_prod cumulative_sum diff divide e empty empty_like equal exp expand_dims expm1 eye fft
+finfo flip float32 float64 floor floor_divide from_dlpack full full_like greater greater_equal hypot iinfo imag inf
+int16 int32 int64 int8 isdtype isfinite isin isinf isnan less less_equal linalg linspace log log10 log1p log2
+logaddexp logical_and logical_not logical_or logical_xor matmul matrix_transpose max maximum mean meshgrid min
+minimum moveaxis multiply nan negative newaxis nextafter nonzero not_equal ones ones_like permute_dims pi positive
+pow prod real reciprocal remainder repeat reshape result_type roll round searchsorted sign signbit sin sinh sort
+sqrt square squeeze stack std subtract sum take take_along_axis tan tanh tensordot tile tril triu trunc uint16
+uint32 uint64 uint8 unique_all unique_counts unique_inverse unique_values unstack var vecdot where zeros zeros_like
+""".split()
+
+
+@pytest.mark.parametrize("name", STANDARD)
+def test_the_standard_is_complete(name: str) -> None:
+    assert hasattr(gpuxp, name)
+
+
+def test_coverage_page_is_up_to_date() -> None:
+    import subprocess
+    import sys
+
+    page = ROOT / "docs" / "coverage.py"
+    if not page.exists():
+        pytest.skip("needs the repository: the docs are not part of the package")
+    done = subprocess.run([sys.executable, str(page), "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,243 @@
+"""What is recorded becomes as few kernels as the hazards allow, and temporaries never reach memory."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy
+import pytest
+
+import gpuxp as np
+from gpuxp.testing import kernel_count
+
+N = 1000
+
+
+@pytest.fixture(autouse=True)
+def _record_everything() -> Iterator[None]:
+    with np.configure(small=0, tile=256):
+        yield
+
+
+def vectors(count: int) -> list[Any]:
+    """Return evaluated arrays."""
+    found = [np.asarray(numpy.random.default_rng(k).integers(-4, 5, N) * 1.0) for k in range(count)]
+    np.evaluate(*found)
+    return found
+
+
+def grids(count: int) -> list[Any]:
+    found = [np.asarray(numpy.random.default_rng(k).integers(-4, 5, (40, 30)) * 1.0) for k in range(count)]
+    np.evaluate(*found)
+    return found
+
+
+def _chain(a: Any, b: Any, c: Any) -> Any:
+    return (a * b + c) * (a - b)
+
+
+def _scalars(a: Any) -> Any:
+    return ((a * 2 + 1) / 3 - a) ** 2
+
+
+def _in_place_slices(a: Any, b: Any) -> None:
+    a[1:-1] += b[1:-1]
+
+
+def _even_odd(a: Any) -> None:
+    a[::2] += a[1::2]
+
+
+def _overlap(a: Any) -> None:
+    a[1:] += a[:-1]
+
+
+def _square_sum(x: Any, m: Any) -> Any:
+    return ((x - m) ** 2).sum()
+
+
+def _two_reductions(x: Any) -> Any:
+    y = x * 2
+    return y.sum(), y.max()
+
+
+def _live_intermediate(a: Any, b: Any) -> Any:
+    t = a * b
+    return t, t + 1
+
+
+def _dead(a: Any) -> Any:
+    unused = a * 3
+    del unused
+    return a + 1
+
+
+def _overwritten(a: Any) -> Any:
+    out = np.zeros(N)
+    out[:] = a
+    return out
+
+
+def _masked(a: Any) -> None:
+    a[a < 0] = 0
+
+
+def _stencil(new: Any, old: Any) -> None:
+    new[1:-1, 1:-1] = 0.25 * (old[:-2, 1:-1] + old[2:, 1:-1] + old[1:-1, :-2] + old[1:-1, 2:])
+
+
+def _two_stencils(u: Any, v: Any) -> None:
+    _stencil(u, v)
+    _stencil(v, u)
+
+
+def _where(a: Any, b: Any) -> Any:
+    return np.where(a > b, a, b) * 2
+
+
+def _softmax(x: Any) -> Any:
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def _created(a: Any) -> Any:
+    return a + np.arange(N) * np.ones(N)
+
+
+def _independent(a: Any, b: Any) -> Any:
+    return (a + 1) * 2, (b - 1) / 2
+
+
+def _repeated_in_place(a: Any, b: Any) -> None:
+    for _ in range(10):
+        a += b
+
+
+def _chained_copies(a: Any) -> Any:
+    return a.copy().astype(numpy.float32).astype(numpy.float64) + 1
+
+
+# name, program, inputs, kernels, temporaries
+CASES: list[tuple[Callable[..., Any], list[Any] | str, int, int]] = [
+    (_chain, "vvv", 1, 0),
+    (_scalars, "v", 1, 0),
+    (_in_place_slices, "vv", 1, 0),
+    (_even_odd, "v", 1, 0),
+    (_overlap, "v", 2, 1),  # the overlapped input is copied first
+    (_square_sum, "vs", 1, 0),
+    (_two_reductions, "v", 1, 0),
+    (_live_intermediate, "vv", 1, 0),
+    (_dead, "v", 1, 0),
+    (_overwritten, "v", 1, 0),
+    (_masked, "v", 1, 0),
+    (_stencil, "gg", 1, 0),
+    (_two_stencils, "gg", 2, 0),
+    (_where, "vv", 1, 0),
+    (_softmax, "g", 3, 3),  # the maximum; exponentials with their sum; the quotient
+    (_created, "v", 1, 0),
+    (_independent, "vv", 1, 0),
+    (_repeated_in_place, "vv", 1, 0),
+    (_chained_copies, "v", 1, 0),
+]
+
+
+def inputs(kinds: str) -> list[Any]:
+    made = {"v": iter(vectors(3)), "g": iter(grids(2))}
+    return [np.asarray(0.5) if k == "s" else next(made[k]) for k in kinds]
+
+
+@pytest.mark.parametrize(
+    ("program", "kinds", "kernels", "temporaries"), CASES, ids=lambda c: getattr(c, "__name__", None)
+)
+def test_counts(program: Callable[..., Any], kinds: str, kernels: int, temporaries: int) -> None:
+    arrays = inputs(kinds)
+    mirror = [numpy.array(a) for a in arrays]
+    with kernel_count() as counts:
+        result = program(*arrays)
+    assert (counts.kernels, counts.temporaries) == (kernels, temporaries)
+    expected = _on_numpy(program, mirror)
+    found = result if isinstance(result, tuple) else (result,)
+    for got, want in zip(found, expected, strict=True):
+        if got is not None:
+            numpy.testing.assert_allclose(numpy.asarray(got), want, rtol=1e-12)
+    for array, want in zip(arrays, mirror, strict=True):
+        numpy.testing.assert_allclose(numpy.asarray(array), want, rtol=1e-12)
+
+
+def _on_numpy(program: Callable[..., Any], arrays: list[Any]) -> tuple[Any, ...]:
+    replaced = dict(program.__globals__, np=numpy)
+    replaced["_stencil"] = type(_stencil)(_stencil.__code__, replaced)
+    result = type(program)(program.__code__, replaced)(*arrays)  # type: ignore[call-arg]
+    return result if isinstance(result, tuple) else (result,)
+
+
+def test_fusion_can_be_turned_off() -> None:
+    a, b, c = vectors(3)
+    with np.configure(fusion=False), kernel_count() as counts:
+        _chain(a, b, c)
+    assert counts.kernels == 0  # nobody wants the result: dead code
+    with np.configure(fusion=False), kernel_count() as counts:
+        kept = _chain(a, b, c)
+    assert (counts.kernels, counts.temporaries) == (4, 3)
+    del kept
+
+
+def test_nothing_runs_before_somebody_looks() -> None:
+    (a,) = vectors(1)
+    before = np.stats()["cpu"]["kernels"]
+    b = a * 2 + 1
+    assert np.stats()["cpu"]["kernels"] == before
+    assert float(b[0]) == float(a[0]) * 2 + 1
+    assert np.stats()["cpu"]["kernels"] > before
+
+
+def test_same_structure_is_planned_and_compiled_once() -> None:
+    def step(n: int, k: float) -> Any:
+        x = np.asarray(numpy.arange(n) * 1.0)
+        y = x[1:-1] * k + x[2:]
+        y -= k
+        return float(y.sum())
+
+    step(100, 1.5)
+    with kernel_count() as counts:
+        for n, k in ((50, 2.5), (977, -1.0), (10_000, 3.25)):
+            x = numpy.arange(n) * 1.0
+            assert step(n, k) == pytest.approx((x[1:-1] * k + x[2:] - k).sum(), rel=1e-12)
+    assert counts.plans == 0
+    assert counts.compiles == 0
+    assert counts.plan_hits >= 3
+
+
+def test_a_long_loop_needs_no_stack_and_no_memory() -> None:
+    (a,) = vectors(1)
+    start = numpy.array(a)
+    for _ in range(2000):
+        a += 1
+    np.evaluate(a)
+    tracemalloc.start()
+    for _ in range(20_000):
+        a += 1
+    np.evaluate(a)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4_000_000
+    assert (numpy.asarray(a) == start + 22_000).all()
+
+
+def test_million_small_in_place_operations() -> None:
+    with np.configure(small=16384):
+        a = np.zeros(3)
+        for _ in range(1_000_000):
+            a += 1
+        assert a.tolist() == [1e6] * 3
+
+
+def test_explain_shows_commands_kernels_and_code() -> None:
+    a, b = vectors(2)
+    c = a * b + 1
+    text = np.explain(c)
+    for part in ("multiply", "add", "1 kernel", "kernel over (i0)", "float64 = load p0", "def tile"):
+        assert part in text
+    assert (numpy.asarray(c) == numpy.asarray(a) * numpy.asarray(b) + 1).all()
