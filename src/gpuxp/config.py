@@ -24,7 +24,7 @@ class Config:
     device: str = "auto"  # default device; "auto" takes a real GPU, else the software GPU
     fallback: str = "warn"  # what a device may do with an operation it lacks: allow, warn or error
     num_threads: int = 0  # threads of the software GPU; 0 means one per core
-    tile: int = 131072  # elements that the tile interpreter works on at once
+    tile: int = 49152  # elements that the tile interpreter works on at once
     small: int = 16384  # arrays up to this size run at once instead of being recorded
     tape: int = 256  # recorded operations that force a flush
     fusion: bool = True  # join operations into kernels

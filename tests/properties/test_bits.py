@@ -50,11 +50,11 @@ def bits(array: Any) -> bytes:
 
 
 SETTINGS = [
-    {"small": 0, "tile": 131072, "num_threads": 1},
+    {"small": 0, "tile": 49152, "num_threads": 1},
     {"small": 0, "tile": 1, "num_threads": 1},
     {"small": 0, "tile": 7, "num_threads": 2},
-    {"small": 0, "tile": 131072, "num_threads": 1, "fusion": False},
-    {"small": 1 << 20, "tile": 131072, "num_threads": 1},
+    {"small": 0, "tile": 49152, "num_threads": 1, "fusion": False},
+    {"small": 1 << 20, "tile": 49152, "num_threads": 1},
 ]
 
 
@@ -126,7 +126,7 @@ def test_chains(name: str, dtype: str) -> None:
     everywhere(CHAINS[name], values(dtype, 236), values(dtype, 236, seed=2))
 
 
-BIG = [{"small": 0, "tile": tile, "num_threads": threads} for tile in (1000, 131072) for threads in (1, 2)]
+BIG = [{"small": 0, "tile": tile, "num_threads": threads} for tile in (1000, 49152) for threads in (1, 2)]
 
 
 @pytest.mark.parametrize("name", ["exact", "mixed", "where"])
