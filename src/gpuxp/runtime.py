@@ -20,7 +20,7 @@ from .backends.reference import ReferenceBackend
 from .config import config
 from .dtypes import DType
 from .errors import ForkError, Unsupported
-from .geometry import Ghost, Shape, broadcast_strides, collapse, ghost
+from .geometry import Ghost, Shape, broadcast_strides, collapse, ghost, memory_order, strides_in_order
 from .kernel import Kernel
 from .schedule import Plan, Step, Trace, make_plan
 from .storage import Buffer, View
@@ -69,10 +69,11 @@ class Runtime:
     def adopt(self, array: Array) -> View:
         """Return a view of a host array, whose memory becomes the buffer where the device can use it."""
         if not self.host_visible:
-            view = self.new_buffer(array.shape, array.dtype)
+            order = memory_order(array.ndim, (array.strides,))  # the copy keeps the order of the axes in memory
+            view = self.new_buffer(array.shape, array.dtype, strides_in_order(array.shape, order, array.itemsize))
             view.buffer.mem = self.backend.alloc(view.buffer.nbytes)
             if array.size:
-                self.backend.write(view.buffer.mem, 0, np.ascontiguousarray(array))
+                self.backend.write(view.buffer.mem, 0, np.ascontiguousarray(array.transpose(order)))
                 self.counters["host_writes"] += 1
             return view
         if array.flags.c_contiguous:
