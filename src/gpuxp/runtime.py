@@ -378,7 +378,7 @@ class Runtime:
         )  # fmt: skip
         found = {name: self.counters[name] for name in names}
         found["fallbacks"] = sum(n for what, n in fallback.counts.items() if what.startswith(f"{self.name}:"))
-        return found
+        return found | self.backend.caps.counters
 
     def before_fork(self) -> None:
         """Take the lock, so that the child does not inherit a half-run flush."""

@@ -19,7 +19,8 @@ from ..config import config, num_threads
 from ..dtypes import SUPPORTED
 from ..kernel import Kernel
 from ..threads import current_pool, quiet
-from .base import Arg, Caps, Native
+from .base import Arg, Caps, Launch, Native
+from .compiled import Tier
 from .reduce import reduce_tiles
 from .tiles import Grid, Program, Scratch
 
@@ -70,28 +71,38 @@ class SoftwareBackend:
         """Return what the interpreter does on each tile."""
         return Program(kernel, frozenset(range(len(kernel.params)))).source
 
-    def compile(self, kernel: Kernel) -> Callable[[tuple[int, ...], Sequence[Arg], Sequence[Any]], None]:
-        """Return a launch of the tile interpreter."""
-        programs: dict[frozenset[int], Program] = {}
-        reduced_params = {r.param for r in kernel.reductions}
+    def compile(self, kernel: Kernel) -> Launch:
+        """Return a launch of the tile interpreter, and of compiled code once the kernel is hot."""
+        interpret, tier = _interpreted(kernel), Tier(kernel, self.caps.counters)
 
         def launch(shape: tuple[int, ...], args: Sequence[Arg], scalars: Sequence[Any]) -> None:
-            outer = shape[: kernel.kept]
-            arrays = [
-                np.ndarray(outer if p in reduced_params else shape, dtype, arg.mem, arg.offset, arg.strides)
-                for p, (dtype, arg) in enumerate(zip(kernel.params, args, strict=True))
-            ]
-            packed = frozenset(p for p, a in enumerate(arrays) if a.ndim <= 1 and a.flags.c_contiguous)
-            program = programs.get(packed)
-            if program is None:
-                program = programs[packed] = Program(kernel, packed)
-            constants = [np.asarray(s) for s in scalars]
-            if kernel.reductions:
-                quiet(reduce_tiles, program, shape, arrays, constants, _spread)
-            else:
-                quiet(_map_tiles, program, shape, arrays, constants)
+            (tier.choose(shape, args) or interpret)(shape, args, scalars)
 
         return launch
+
+
+def _interpreted(kernel: Kernel) -> Launch:
+    """Return a launch of the tile interpreter."""
+    programs: dict[frozenset[int], Program] = {}
+    reduced_params = {r.param for r in kernel.reductions}
+
+    def launch(shape: tuple[int, ...], args: Sequence[Arg], scalars: Sequence[Any]) -> None:
+        outer = shape[: kernel.kept]
+        arrays = [
+            np.ndarray(outer if p in reduced_params else shape, dtype, arg.mem, arg.offset, arg.strides)
+            for p, (dtype, arg) in enumerate(zip(kernel.params, args, strict=True))
+        ]
+        packed = frozenset(p for p, a in enumerate(arrays) if a.ndim <= 1 and a.flags.c_contiguous)
+        program = programs.get(packed)
+        if program is None:
+            program = programs[packed] = Program(kernel, packed)
+        constants = [np.asarray(s) for s in scalars]
+        if kernel.reductions:
+            quiet(reduce_tiles, program, shape, arrays, constants, _spread)
+        else:
+            quiet(_map_tiles, program, shape, arrays, constants)
+
+    return launch
 
 
 _scratch = threading.local()

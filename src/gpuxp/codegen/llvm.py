@@ -48,7 +48,7 @@ def render(kernel: Kernel, layout: Layout) -> Source:
     """Return the kernel as LLVM IR, or raise `Unsupported`."""
     for dtype in (*kernel.params, *kernel.scalars, *(i.dtype for i in kernel.body)):
         if type_of(dtype) is None:
-            raise Unsupported(kernel.body[0].op if kernel.body else "copy", f"{dtype} is not compiled")
+            raise Unsupported(f"{dtype} is not compiled")
     writer = _Writer(kernel, layout)
     return Source(writer.text(), tuple(writer.calls))
 
@@ -310,7 +310,7 @@ class _Writer(Emitter):
     def _combine(self, op: str, dtype: DType, a: str, b: str) -> str:
         steps = spelling(Inst(op, (0, 1), dtype), [dtype, dtype])
         if steps is None:
-            raise Unsupported(op, f"{dtype} reductions are not compiled")
+            raise Unsupported(f"{op} of {dtype} is not compiled as a reduction")
         return self.steps(steps, [a, b], dtype, dtype)
 
     def _into_lanes(self, first: str, at: Callable[[str], str]) -> _Finish:

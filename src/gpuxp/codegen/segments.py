@@ -26,6 +26,8 @@ class Segments:
             for load in (body[a] for a in inst.args if body[a].op == "load"):
                 last_load[load.attr] = max(last_load[load.attr], self._at(inst) + self.is_call(value))
         self.store_at = [max(self.ready[value], last_load[param]) for param, value in kernel.stores]
+        if any(body[value].op == "load" for _, value in kernel.stores):  # read before any other store
+            self.store_at = [self.count - 1] * len(kernel.stores)
         self.uses = self._uses()
 
     def _spelled(self, inst: Inst) -> str | None:
@@ -37,7 +39,7 @@ class Segments:
             return spelling(inst, operands)
         steps = cast("{0}", operands[0], inst.dtype)
         if steps is None:
-            raise Unsupported("cast", f"{operands[0]} to {inst.dtype} is not compiled")
+            raise Unsupported(f"{operands[0]} to {inst.dtype} is not compiled")
         return steps
 
     def _at(self, inst: Inst) -> int:
