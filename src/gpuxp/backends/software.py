@@ -21,12 +21,13 @@ from ..kernel import Kernel
 from ..threads import current_pool, quiet
 from .base import Arg, Caps, Launch, Native
 from .compiled import Tier
+from .pool import Pool
 from .reduce import reduce_tiles
 from .tiles import Grid, Program, Scratch
 
 Array = np.ndarray[Any, Any]
 _PARALLEL = 65536  # loops shorter than this run on the caller's thread alone
-_ALIGNMENT = 64
+_KEPT = 1 << 30  # bytes of free memory that are kept for new results, on a large machine
 
 
 def _physical_memory() -> int:
@@ -49,12 +50,11 @@ class SoftwareBackend:
             survives_fork=True,
             description=f"software GPU, {num_threads()} threads",
         )
+        self.pool = Pool(min(_KEPT, self.caps.memory // 16), self.caps.counters)
 
     def alloc(self, nbytes: int) -> Array:
         """Return cache-line aligned memory."""
-        raw = np.empty(nbytes + _ALIGNMENT, np.uint8)
-        start = -raw.ctypes.data % _ALIGNMENT
-        return raw[start : start + nbytes]
+        return self.pool.take(nbytes)
 
     def write(self, mem: Array, offset: int, host: Array) -> None:
         """Copy into the device's memory."""
