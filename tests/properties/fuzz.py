@@ -9,6 +9,8 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from gpuxp.config import TIERS
+
 from .programs import Options, Seeded, Writer, write_program
 from .running import SETUPS, Mismatch, Setup, compare, minimised, shown
 
@@ -53,6 +55,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     for name in ("tile", "fusion", "small", "num_threads", "tape"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, help="only setups with this value")
+    parser.add_argument("--tier", choices=TIERS, help="only setups with this tier of the software GPU")
     parser.add_argument("--statements", type=int, default=14, help="longest program")
     parser.add_argument("--large", type=int, default=1, help="large arrays in a hundred")
     parser.add_argument("--failures", type=int, default=1, help="stop after so many")
@@ -60,7 +63,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _setups(arguments: argparse.Namespace) -> list[Setup]:
-    given = {n: getattr(arguments, n) for n in ("tile", "fusion", "small", "num_threads", "tape")}
+    given = {n: getattr(arguments, n) for n in ("tile", "fusion", "small", "num_threads", "tape", "tier")}
     wanted = {n: bool(v) if n == "fusion" else v for n, v in given.items() if v is not None}
     setups = [dataclasses.replace(s, device=arguments.device, **wanted) for s in SETUPS]
     return list(dict.fromkeys(setups))

@@ -47,10 +47,11 @@ class Setup:
     small: int = 0
     num_threads: int = 1
     tape: int = 256
+    tier: str = "interpreter"
 
     def __str__(self) -> str:
         return (f"{self.device} tile={self.tile} fusion={int(self.fusion)} small={self.small} "
-                f"threads={self.num_threads} tape={self.tape}")  # fmt: skip
+                f"threads={self.num_threads} tape={self.tape} tier={self.tier}")  # fmt: skip
 
 
 SETUPS = (
@@ -69,6 +70,8 @@ SETUPS = (
     Setup(small=5, tile=1),
     Setup(small=12),
     Setup(tile=1, tape=2),
+    Setup(tier="compiled"),
+    Setup(tier="compiled", tile=1, num_threads=2, tape=7),
 )
 
 

@@ -173,8 +173,9 @@ class Tier:
             self._counters["not_compiled"] += 1
         except Exception as error:  # a machine without LLVM, say: the interpreter goes on
             self._compiled[layout] = None
-            self._counters["not_compiled"] += 1
-            self.error = error
+            self._counters["compile_errors"] += 1
+            if config.debug:
+                print(f"gpuxp cpu could not compile a kernel: {error!r}\n{self._kernel.pretty()}", file=sys.stderr)
 
 
 _executor: list[ThreadPoolExecutor] = []

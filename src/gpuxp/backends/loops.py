@@ -32,7 +32,7 @@ _Loop = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p
 # rows whose loops need no more than memory: they raise no Python error and take no lock
 _PURE_INTEGERS = frozenset(
     {"floor_divide", "remainder", "fmod", "gcd", "lcm", "bitwise_count", "less", "less_equal", "greater",
-     "greater_equal", "equal", "not_equal"}
+     "greater_equal", "equal", "not_equal", "reciprocal", "ldexp"}
 )  # fmt: skip
 
 

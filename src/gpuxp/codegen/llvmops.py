@@ -1,8 +1,8 @@
 """The op table in LLVM's words: one instruction sequence per row and kind of dtype.
 
-Steps are separated by ``;``. ``{0}`` ... are the operands, ``{p[0]}`` ... the results of the steps before, ``{T}`` the
-result's type, ``{S}`` the operands' type, ``{X}`` its name in intrinsics, ``{bits}`` its width. No step has flags that
-would let LLVM reassociate or contract: every result is the IEEE result of the very operation that was written.
+Steps are separated by ``;``. ``{0}`` ... are operands, ``{p[0]}`` ... the results of the steps before, ``{T}`` is the
+result's type, ``{S}`` the operands', ``{X}`` that one's name in intrinsics, ``{bits}`` its width. No step has flags
+that would let LLVM reassociate or contract: every result is the IEEE result of the very operation that was written.
 """
 
 from __future__ import annotations
@@ -160,6 +160,8 @@ SPELLED: dict[str, dict[str, str]] = {
     },
     "maximum": _extreme("ogt", "sgt", "ugt", "or"),
     "minimum": _extreme("olt", "slt", "ult", "and"),
+    "fmax": {k: v for k, v in _extreme("", "sgt", "ugt", "or").items() if k != "f"},
+    "fmin": {k: v for k, v in _extreme("", "slt", "ult", "and").items() if k != "f"},
     "select": dict.fromkeys("fiub", "select i1 {0}, {T} {1}, {T} {2}"),
 }  # fmt: skip
 

@@ -108,9 +108,10 @@ class Emitter:
     def steps(self, steps: str, operands: Sequence[str], source: DType, target: DType) -> str:
         """Write the steps of an instruction."""
         found: list[str] = []
-        intrinsic = {"float": "f32", "double": "f64"}.get(str(type_of(target)), str(type_of(target)))
+        kind = str(type_of(source))
+        intrinsic = {"float": "f32", "double": "f64"}.get(kind, kind)
         for step in steps.split("; "):
-            names = {"T": type_of(target), "S": type_of(source), "X": intrinsic, "bits": source.itemsize * 8}
+            names = {"T": type_of(target), "S": kind, "X": intrinsic, "bits": source.itemsize * 8}
             found.append(self.emit(step.format(*operands, p=found, **names)))
         return found[-1]
 
