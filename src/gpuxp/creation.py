@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import dtypes
-from .array import READ_ONLY, WRITEABLE, fresh, host, layout, make, ndarray, record_copy, view_of
+from .array import READ_ONLY, WRITEABLE, fresh, host, layout, make, ndarray, record_copy, view_of, wrap
 from .config import config
 from .convert import as_operand, asarray, runtime_for
 from .devices import runtime_of
@@ -194,7 +194,7 @@ def linspace(
     target = None if dtype is None else dtypes.check(dtype, "linspace")
     ends = [host(v) if type(v) is ndarray else v for v in (start, stop)]
     values, step = NUMPY.linspace(*ends, operator.index(num), endpoint, True, target, axis)
-    result = make(runtime.adopt(np.array(values)))
+    result = wrap(runtime, values)
     return (result, step) if retstep else result
 
 
@@ -208,7 +208,7 @@ def _from_numpy(name: str) -> Callable[..., Any]:
             kwargs["dtype"] = dtypes.check(kwargs["dtype"], name)
         plain = [host(a) if type(a) is ndarray else a for a in args]
         found = fn(*plain, **{k: host(v) if type(v) is ndarray else v for k, v in kwargs.items()})
-        return asarray(found, device=runtime.name)
+        return wrap(runtime, found)
 
     create.__name__ = create.__qualname__ = name
     create.__doc__ = f"{_first_line(fn)}\n\nThe same as `numpy.{name}`, with the result on a device."

@@ -7,8 +7,8 @@ import itertools
 import math
 import os
 import sys
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -28,6 +28,7 @@ from .loops import find_loop
 HOT = 1 << 25  # elements x instructions that the interpreter does before a kernel is worth a compile (about 10 ms)
 _STEP = 1 << 15  # longest piece of a row that one unit takes
 _GRAIN = 1 << 16  # least elements that are worth another thread
+_GEOMETRIES = 64  # prepared launches that one kernel keeps
 _FEW = 16  # so few reduced elements leave the lanes of a row empty
 
 Array = np.ndarray[Any, Any]
@@ -36,44 +37,58 @@ _Function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
 
 
 class Compiled:
-    """A kernel's machine code for one layout, ready to launch."""
+    """A kernel's machine code for one layout."""
 
     def __init__(self, kernel: Kernel, layout: Layout) -> None:
         self.kernel, self.layout = kernel, layout
         source = render(kernel, layout)
-        self._head: list[int] = []
+        self.head: list[int] = []
         for call in source.calls:
             found = find_loop(call.op, call.dtypes)
             if found is None:
                 raise Unsupported(f"NumPy has no loop for {call.op} that can be called")
-            self._head.extend(found)
+            self.head.extend(found)
         self._code = build(source.text)
-        self._function = _Function(self._code.address)
+        self.function = _Function(self._code.address)
 
-    def launch(self, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
-        """Run the kernel over a loop."""
-        if self.kernel.reductions:
-            self._reduce(shape, args, scalars)
-        else:
-            rows, inner = math.prod(shape[:-1]), shape[-1]
-            step = min(inner, _STEP)
-            addresses = [address(a.mem) + a.offset for a in args]
-            self._run(rows * -(-inner // step), rows * inner, step, shape, args, addresses, scalars)
+    def over(self, shape: Shape, strides: Sequence[Shape]) -> Prepared:
+        """Return a launch over loops of one geometry."""
+        return (_Reduction if self.kernel.reductions else Prepared)(self, shape, strides)
 
-    def _run(
-        self, units: int, elements: int, step: int, shape: Shape, args: Sequence[Arg], addresses: Sequence[int],
-        scalars: Sequence[Any],
-    ) -> None:  # fmt: skip
+
+class Prepared:
+    """A launch with everything in place but addresses and scalars; one thread at a time may run it."""
+
+    def __init__(self, compiled: Compiled, shape: Shape, strides: Sequence[Shape]) -> None:
+        kernel = compiled.kernel
+        self.kernel, self.shape, self._compiled = kernel, shape, compiled
+        self.elements = math.prod(shape)
+        step = min(shape[-1], _STEP)
+        self.units = self._count(compiled.layout, step)
+        results = {r.param for r in kernel.reductions}
+        self._first = len(compiled.head) + 1 + len(shape)  # where the addresses begin
+        words = [*compiled.head, step, *shape, *(0 for _ in strides)]
+        words += [word for param, s in enumerate(strides) if param not in results for word in s]
+        self._scalars = len(words)
+        words += [0] * len(kernel.scalars)
+        self._table = (ctypes.c_int64 * len(words))(*words)
+        self._at = ctypes.addressof(self._table)
+
+    def _count(self, layout: Layout, step: int) -> int:
+        return self.elements // self.shape[-1] * -(-self.shape[-1] // step)
+
+    def __call__(self, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
+        """Run the kernel."""
+        self._run([address(a.mem) + a.offset for a in args], scalars)
+
+    def _run(self, addresses: Sequence[int], scalars: Sequence[Any]) -> None:
         """Hand out the units to the threads."""
-        kernel = self.kernel
-        words = [*self._head, step, *shape, *addresses]
-        for param, arg in enumerate(args):
-            if self.layout.inner[param] != "r":
-                words += arg.strides
-        words += [_bits(np.asarray(s, d)) for s, d in zip(scalars, kernel.scalars, strict=True)]
-        table = (ctypes.c_int64 * len(words))(*words)
-        function, at = self._function, ctypes.addressof(table)
-        threads = min(num_threads(), units, max(1, elements // _GRAIN))
+        table, at, function, units = self._table, self._at, self._compiled.function, self.units
+        for place, value in enumerate(addresses, self._first):
+            table[place] = value
+        for place, (scalar, dtype) in enumerate(zip(scalars, self.kernel.scalars, strict=True), self._scalars):
+            table[place] = _bits(np.asarray(scalar, dtype))
+        threads = min(num_threads(), units, self.elements // _GRAIN)
         if threads <= 1:
             function(at, 0, units)
             return
@@ -86,25 +101,33 @@ class Compiled:
 
         current_pool().run(work, threads)
 
-    def _reduce(self, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
-        """Reduce blocks by the kernel, then the blocks' results as every tier does."""
+
+class _Reduction(Prepared):
+    """Blocks are reduced by the kernel, then the blocks' results as every tier does it."""
+
+    def _count(self, layout: Layout, step: int) -> int:
+        kept = self.shape[: self.kernel.kept]
+        self._kept = kept
+        self._partial = math.prod(kept), -(-math.prod(self.shape[self.kernel.kept :]) // BLOCK)
+        if not layout.columns:
+            return math.prod(self._partial)
+        return math.prod(kept[:-1]) * -(-kept[-1] // COLUMNS) * self._partial[1]
+
+    def __call__(self, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
+        """Run the kernel."""
         kernel = self.kernel
-        kept = shape[: kernel.kept]
-        n_kept, n_reduced = math.prod(kept), math.prod(shape[kernel.kept :])
-        blocks = -(-n_reduced // BLOCK)
-        partial = {r.param: np.empty((n_kept, blocks), kernel.body[r.value].dtype) for r in kernel.reductions}
-        units = n_kept * blocks
-        if self.layout.columns:
-            units = n_kept // kept[-1] * -(-kept[-1] // COLUMNS) * blocks
-        addresses = [
+        partial = {r.param: np.empty(self._partial, kernel.body[r.value].dtype) for r in kernel.reductions}
+        places = [
             address(partial[p]) if p in partial else address(a.mem) + a.offset for p, a in enumerate(args)
         ]  # fmt: skip
-        self._run(units, n_kept * n_reduced, 1, shape, args, addresses, scalars)
-        for r in kernel.reductions:
-            arg, result = args[r.param], quiet(fold, r.op, partial[r.param][:, :, None])
-            target: Array = np.ndarray(kept, kernel.params[r.param], arg.mem, arg.offset, arg.strides)
-            with np.errstate(all="ignore"):
-                target[...] = result.reshape(kept)
+        self._run(places, scalars)
+        quiet(self._finish, partial, args)
+
+    def _finish(self, partial: dict[int, Array], args: Sequence[Arg]) -> None:
+        for r in self.kernel.reductions:
+            arg = args[r.param]
+            target: Array = np.ndarray(self._kept, self.kernel.params[r.param], arg.mem, arg.offset, arg.strides)
+            target[...] = fold(r.op, partial[r.param][:, :, None]).reshape(self._kept)
 
 
 def _bits(scalar: Array) -> int:
@@ -140,8 +163,9 @@ class Tier:
         self._kernel, self._counters = kernel, counters
         self._work: Counter[Layout] = Counter()
         self._compiled: dict[Layout, Compiled | None] = {}  # None: on its way, or impossible
+        self._prepared: OrderedDict[Any, Prepared] = OrderedDict()
 
-    def choose(self, shape: Shape, args: Sequence[Arg]) -> Callable[..., None] | None:
+    def choose(self, shape: Shape, args: Sequence[Arg]) -> Prepared | None:
         """Return compiled code for a launch, or None while the interpreter has to do it.
 
         A layout of a kernel is compiled, by another thread, once the interpreter has done `HOT` elements times
@@ -149,20 +173,30 @@ class Tier:
         """
         if config.tier == "interpreter" or 0 in shape:
             return None
+        key = shape, tuple([a.strides for a in args])
+        ready = self._prepared.get(key)
+        if ready is None:
+            ready = self._prepare(shape, args)
+            if ready is None:
+                return None
+            self._prepared[key] = ready
+            if len(self._prepared) > _GEOMETRIES:
+                self._prepared.popitem(last=False)
+        self._counters["compiled_launches"] += 1
+        return ready
+
+    def _prepare(self, shape: Shape, args: Sequence[Arg]) -> Prepared | None:
         layout = layout_of(self._kernel, shape, args)
-        if layout in self._compiled:
-            found = self._compiled[layout]
-            if found is not None:
-                self._counters["compiled_launches"] += 1
-            return found.launch if found is not None else None
-        if config.tier == "compiled":
-            self._compile(layout)
-            return self.choose(shape, args)
-        self._work[layout] += math.prod(shape) * len(self._kernel.body)
-        if self._work[layout] >= HOT:
-            self._compiled[layout] = None
-            _compiler().submit(self._compile, layout)
-        return None
+        if layout not in self._compiled:
+            if config.tier == "compiled":
+                self._compile(layout)
+            else:
+                self._work[layout] += math.prod(shape) * len(self._kernel.body)
+                if self._work[layout] >= HOT:
+                    self._compiled[layout] = None
+                    _compiler().submit(self._compile, layout)
+        found = self._compiled.get(layout)
+        return found.over(shape, [a.strides for a in args]) if found is not None else None
 
     def _compile(self, layout: Layout) -> None:
         try:
