@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .dtypes import DType
+from .vectormath import Vectorised, cosine, sine
 
 Array = np.ndarray[Any, Any]
 
@@ -260,6 +261,11 @@ elementwise("logaddexp2", c={"f": "gpx_logaddexptwo_{S}({0}, {1})"}, ulp=8, doma
 elementwise("expit", np.cbrt, ulp=8, domain=(-50, 50), expand=_expit, expand_kinds="f")  # np.cbrt: float dtypes alone
 
 # Trigonometry
+_RUN = {
+    "tanh": _tanh,
+    "sin": Vectorised(np.sin, sine, ArrayBuilder),
+    "cos": Vectorised(np.cos, cosine, ArrayBuilder),
+}
 for _name, _c in {
     "sin": "sin", "cos": "cos", "tan": "tan", "arcsin": "asin", "arccos": "acos", "arctan": "atan",
     "sinh": "sinh", "cosh": "cosh", "tanh": "tanh", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh",
@@ -269,7 +275,7 @@ for _name, _c in {
         c=_call(_c),
         ulp=5,
         domain=(1, 30) if _name == "arccosh" else (-1, 1),
-        run=_tanh if _name == "tanh" else None,
+        run=_RUN.get(_name),
     )
 elementwise("arctan2", c={"f": "atan2({0}, {1})"}, ulp=6)
 elementwise("deg2rad", c={"f": "{0} * (({T})3.14159265358979323846 / 180)"}, ulp=1)

@@ -21,9 +21,11 @@ from ..folding import fold
 from ..geometry import address
 from ..kernel import BLOCK, Kernel
 from ..threads import current_pool, quiet
+from ..vectormath import Vectorised
 from .base import Arg
 from .jit import build
 from .loops import find_loop
+from .vectors import ensure
 
 HOT = 1 << 25  # elements x instructions that the interpreter does before a kernel is worth a compile (about 10 ms)
 _STEP = 1 << 15  # longest piece of a row that one unit takes
@@ -220,6 +222,25 @@ def _compiler() -> ThreadPoolExecutor:
     if not _executor:
         _executor.append(ThreadPoolExecutor(1, "gpuxp-compiler"))
     return _executor[0]
+
+
+def _compile_function(function: Vectorised) -> None:
+    """Compile a vectorised function: by the compiling thread, or at once where everything is."""
+    if config.tier == "compiled":
+        _ensured(function)
+    else:
+        _compiler().submit(_ensured, function)
+
+
+def _ensured(function: Vectorised) -> None:
+    try:
+        ensure(function)
+    except Exception as error:  # its steps still give the result
+        if config.debug:
+            print(f"gpuxp cpu could not compile {function.ufunc.__name__}: {error!r}", file=sys.stderr)
+
+
+Vectorised.compiler = staticmethod(_compile_function)
 
 
 def settle() -> None:

@@ -16,9 +16,9 @@ _lock = threading.Lock()  # held while LLVM works, and by a fork, so that no chi
 class Code:
     """Machine code in memory, for as long as this object lives."""
 
-    def __init__(self, engine: Any) -> None:
+    def __init__(self, engine: Any, entry: str) -> None:
         self._engine = engine
-        self.address = int(engine.get_function_address(ENTRY))
+        self.address = int(engine.get_function_address(entry))
 
 
 @lru_cache(maxsize=1)
@@ -44,8 +44,8 @@ def _target() -> Any:
     return binding.Target.from_default_triple().create_target_machine(cpu=cpu, features=features, opt=3, jit=True)
 
 
-def build(text: str) -> Code:
-    """Return the machine code of a module: from the cache, else compiled and cached."""
+def build(text: str, entry: str = ENTRY) -> Code:
+    """Return the machine code of a module's function: from the cache, else compiled and cached."""
     with _lock:
         binding, cpu, features = _llvm()
         key = diskcache.key_of(version(), binding.get_default_triple(), cpu, features, text)
@@ -56,7 +56,7 @@ def build(text: str) -> Code:
         engine = binding.create_mcjit_compiler(binding.parse_assembly(""), _target())
         engine.add_object_file(binding.ObjectFileRef.from_data(found))
         engine.finalize_object()
-        return Code(engine)
+        return Code(engine, entry)
 
 
 def _compiled(binding: Any, text: str) -> bytes:

@@ -1,7 +1,6 @@
 """NumPy's own inner loops, by address: what the compiled tier calls where it has no exact instruction.
 
-A ufunc's C structure is public (``numpy/ufuncobject.h``): tables of loops, of their data, and of their dtypes. Every
-field read here is checked against what Python says, and a loop is used only after it has given the ufunc's bits.
+A loop is used only after it has given the ufunc's bits.
 """
 
 from __future__ import annotations
@@ -14,20 +13,11 @@ import numpy as np
 
 from ..dtypes import DType
 from ..ops import ELEMENTWISE
+from ..vectormath import Vectorised
+from .ufuncs import address_of
+from .vectors import ensure
 
-_HEAD = object.__basicsize__
 _CHECKED = 67  # elements of the trial: whole vectors and a remainder
-
-
-class _UFunc(ctypes.Structure):
-    _fields_ = (
-        ("nin", ctypes.c_int), ("nout", ctypes.c_int), ("nargs", ctypes.c_int), ("identity", ctypes.c_int),
-        ("functions", ctypes.POINTER(ctypes.c_void_p)), ("data", ctypes.POINTER(ctypes.c_void_p)),
-        ("ntypes", ctypes.c_int), ("reserved", ctypes.c_int), ("name", ctypes.c_char_p),
-        ("types", ctypes.POINTER(ctypes.c_char)),
-    )  # fmt: skip
-
-
 _Loop = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 # rows whose loops need no more than memory: they raise no Python error and take no lock
 _PURE_INTEGERS = frozenset(
@@ -40,29 +30,14 @@ _PURE_INTEGERS = frozenset(
 def find_loop(op: str, dtypes: tuple[DType, ...]) -> tuple[int, int] | None:
     """Return address and data of the loop of a row for these dtypes, inputs then output; None if it cannot be used."""
     row = ELEMENTWISE[op]
+    if isinstance(row.run, Vectorised) and dtypes[0].char == "d":
+        return address_of(ensure(row.run), dtypes)
     if row.ufunc.nout != 1 or row.ufunc.nin != row.nin or op == "expit":
         return None
     if any(d.kind not in "f" for d in dtypes) and op not in _PURE_INTEGERS:
         return None
-    found = _looked_up(row.ufunc, dtypes)
+    found = address_of(row.ufunc, dtypes)
     return found if found is not None and _gives_the_same(row.ufunc, dtypes, found) else None
-
-
-def _looked_up(ufunc: Any, dtypes: tuple[DType, ...]) -> tuple[int, int] | None:
-    raw = _UFunc.from_address(id(ufunc) + _HEAD)
-    if (raw.nin, raw.nout, raw.nargs, raw.ntypes) != (ufunc.nin, ufunc.nout, ufunc.nargs, ufunc.ntypes):
-        return None
-    if raw.name != ufunc.__name__.encode():
-        return None
-    for place, signature in enumerate(ufunc.types):
-        chars = signature.replace("->", "")
-        if "O" in chars or tuple(np.dtype(c) for c in chars) != dtypes:
-            continue
-        numbers = bytes(raw.types[place * raw.nargs + n][0] for n in range(raw.nargs))
-        if numbers != bytes(np.dtype(c).num for c in chars) or not raw.functions[place]:
-            return None
-        return int(raw.functions[place]), int(raw.data[place] or 0)
-    return None
 
 
 def _gives_the_same(ufunc: Any, dtypes: tuple[DType, ...], loop: tuple[int, int]) -> bool:
