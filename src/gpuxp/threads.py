@@ -11,7 +11,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from .config import num_threads
+
 T = TypeVar("T")
+PARALLEL = 65536  # least elements that are worth another thread
+
+
+def threads_for(elements: int, tasks: int) -> int:
+    """Return how many threads share some tasks of this size together."""
+    return max(1, min(num_threads(), tasks, elements // PARALLEL))
 
 
 class _Quiet(threading.local):

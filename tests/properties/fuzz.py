@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from gpuxp.config import TIERS
+from gpuxp.devices import runtime_of
 
 from .programs import Options, Seeded, Writer, write_program
 from .running import SETUPS, Mismatch, Setup, compare, minimised, shown
@@ -98,6 +99,9 @@ def main() -> int:
             _bar(number + 1, arguments.count, started)
     for setup, count in ran.items():
         print(f"{count:7d}  {setup}")
+    counters = runtime_of(arguments.device).stats()
+    shown_counters = ("kernels", "compiled_kernels", "compiled_launches", "not_compiled", "compile_errors", "fallbacks")
+    print(", ".join(f"{counters[name]} {name.replace('_', ' ')}" for name in shown_counters if counters.get(name)))
     print(f"{failures} failures in {sum(ran.values())} programs, {time.perf_counter() - started:.0f} s")
     return int(failures > 0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import warnings
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 import numpy
 
 import gpuxp
-from gpuxp.backends import software
+from gpuxp import threads
 from gpuxp.devices import runtime_of
 from gpuxp.testing import public_class
 
@@ -155,17 +156,16 @@ def reference(statements: Sequence[Any]) -> list[Outcome]:
 @contextlib.contextmanager
 def applied(setup: Setup) -> Iterator[None]:
     """Run a block under a setup; with two threads even the smallest loop uses both."""
-    before = software._PARALLEL
-    software._PARALLEL = 1 if setup.num_threads > 1 else before
-    settings = {"tile": setup.tile, "fusion": setup.fusion, "small": setup.small, "num_threads": setup.num_threads,
-                "tape": setup.tape, "fallback": "allow"}  # fmt: skip
+    before = threads.PARALLEL
+    threads.PARALLEL = 1 if setup.num_threads > 1 else before
+    settings = {**dataclasses.asdict(setup), "fallback": "allow"}
     try:
         with gpuxp.configure(**settings), gpuxp.device(setup.device), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             runtime_of(setup.device).flush()
             yield
     finally:
-        software._PARALLEL = before
+        threads.PARALLEL = before
 
 
 def compare(statements: Sequence[Any], wanted: Sequence[Outcome], setup: Setup) -> None:

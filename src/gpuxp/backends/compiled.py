@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from ..codegen.llvm import COLUMNS, Layout, render
-from ..config import config, num_threads
+from ..config import config
 from ..errors import Unsupported
 from ..folding import fold
 from ..geometry import address
 from ..kernel import BLOCK, Kernel
-from ..threads import current_pool, quiet
+from ..threads import current_pool, quiet, threads_for
 from ..vectormath import Vectorised
 from .base import Arg
 from .jit import build
@@ -28,8 +28,6 @@ from .loops import find_loop
 from .vectors import ensure
 
 HOT = 1 << 25  # elements x instructions that the interpreter does before a kernel is worth a compile (about 10 ms)
-_STEP = 1 << 15  # longest piece of a row that one unit takes
-_GRAIN = 1 << 16  # least elements that are worth another thread
 _GEOMETRIES = 64  # prepared launches that one kernel keeps
 _FEW = 16  # so few reduced elements leave the lanes of a row empty
 
@@ -65,7 +63,7 @@ class Prepared:
         kernel = compiled.kernel
         self.kernel, self.shape, self._compiled = kernel, shape, compiled
         self.elements = math.prod(shape)
-        step = min(shape[-1], _STEP)
+        step = min(shape[-1], config.tile)
         self.units = self._count(compiled.layout, step)
         results = {r.param for r in kernel.reductions}
         self._first = len(compiled.head) + 1 + len(shape)  # where the addresses begin
@@ -90,7 +88,7 @@ class Prepared:
             table[place] = value
         for place, (scalar, dtype) in enumerate(zip(scalars, self.kernel.scalars, strict=True), self._scalars):
             table[place] = _bits(np.asarray(scalar, dtype))
-        threads = min(num_threads(), units, self.elements // _GRAIN)
+        threads = threads_for(self.elements, units)
         if threads <= 1:
             function(at, 0, units)
             return
@@ -175,7 +173,7 @@ class Tier:
         """
         if config.tier == "interpreter" or 0 in shape:
             return None
-        key = shape, tuple([a.strides for a in args])
+        key = shape, config.tile, tuple([a.strides for a in args])
         ready = self._prepared.get(key)
         if ready is None:
             ready = self._prepare(shape, args)

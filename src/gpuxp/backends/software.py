@@ -18,7 +18,7 @@ import numpy as np
 from ..config import config, num_threads
 from ..dtypes import SUPPORTED
 from ..kernel import Kernel
-from ..threads import current_pool, quiet
+from ..threads import current_pool, quiet, threads_for
 from .base import Arg, Caps, Launch, Native
 from .compiled import Tier
 from .pool import Pool
@@ -26,7 +26,6 @@ from .reduce import reduce_tiles
 from .tiles import Grid, Program, Scratch
 
 Array = np.ndarray[Any, Any]
-_PARALLEL = 65536  # loops shorter than this run on the caller's thread alone
 _KEPT = 1 << 30  # bytes of free memory that are kept for new results, on a large machine
 
 
@@ -118,7 +117,7 @@ def _own_scratch() -> Scratch:
 
 def _spread(task: Callable[[int, Scratch], None], tasks: int, elements: int) -> None:
     """Run ``task(0) ... task(tasks - 1)``, on several threads when there is enough to do."""
-    threads = min(num_threads(), tasks) if elements >= _PARALLEL else 1
+    threads = threads_for(elements, tasks)
     if threads <= 1:
         scratch = _own_scratch()
         for number in range(tasks):
