@@ -17,7 +17,7 @@ LAYERS = [
     "errors",
     "config dtypes",
     "dlpack",
-    "geometry ops",
+    "geometry vectormath ops",
     "storage threads",
     "kernel folding tape fallback",
     "schedule",

@@ -20,9 +20,9 @@ from ..dtypes import SUPPORTED
 from ..kernel import Kernel
 from ..threads import current_pool, quiet, threads_for
 from .base import Arg, Caps, Launch, Native
-from .compiled import Tier
 from .pool import Pool
 from .reduce import reduce_tiles
+from .tier import Tier
 from .tiles import Grid, Program, Scratch
 
 Array = np.ndarray[Any, Any]

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from ..dtypes import DType
 from ..errors import Unsupported
 from ..kernel import BLOCK, LANES, Inst, Kernel
+from .layout import Layout
 from .llvmops import constant, spelling, type_of
 from .llvmtext import Emitter, declaration
 from .segments import LEAVES, Segments
@@ -21,13 +22,6 @@ from .segments import LEAVES, Segments
 ENTRY = "gpuxp_kernel"
 PIECE = 512  # elements that a call of one of NumPy's loops works on
 COLUMNS = 64  # kept neighbours that are reduced together
-
-
-class Layout(NamedTuple):
-    """What a compiled kernel takes for granted about its operands."""
-
-    inner: str  # how the innermost index moves each parameter: "c" to the next element, "0" not at all, "s" by a stride
-    columns: bool = False  # a reduction in which neighbours of the loop are kept, not reduced
 
 
 class Call(NamedTuple):

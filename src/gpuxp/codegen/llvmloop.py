@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..kernel import Kernel
-from .llvm import ENTRY, Layout, render
+from .layout import Layout
+from .llvm import ENTRY, render
 from .llvmops import constant
 from .llvmtext import Emitter
 
