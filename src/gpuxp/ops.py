@@ -127,6 +127,15 @@ def _expit(b: Builder, x: Any) -> Any:
     return b.op("select", b.op("signbit", x), b.op("multiply", small, share), share)
 
 
+def _logit(b: Builder, x: Any) -> Any:
+    """``log(x / (1 - x))``; around one half, where that cancels, the difference of two `log1p`, as SciPy has it."""
+    one = b.literal(1, x)
+    twice = b.op("subtract", b.op("add", x, x), one)
+    near = b.op("subtract", b.op("log1p", twice), b.op("log1p", b.op("negative", twice)))
+    far = b.op("log", b.op("divide", x, b.op("subtract", one, x)))
+    return b.op("select", b.op("less", b.op("absolute", twice), b.op("reciprocal", b.literal(3, x))), near, far)
+
+
 def _extreme(test: str) -> Callable[..., Any]:
     """Return the expansion of fmax or fmin: NumPy's choice between 0.0 and -0.0 depends on the place in the array."""
 
@@ -259,6 +268,7 @@ for _name in ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p"):
 elementwise("logaddexp", c={"f": "gpx_logaddexp_{S}({0}, {1})"}, ulp=8, domain=(-50, 50))
 elementwise("logaddexp2", c={"f": "gpx_logaddexptwo_{S}({0}, {1})"}, ulp=8, domain=(-50, 50))
 elementwise("expit", np.cbrt, ulp=8, domain=(-50, 50), expand=_expit, expand_kinds="f")  # np.cbrt: float dtypes alone
+elementwise("logit", np.cbrt, ulp=8, domain=(0.001, 0.999), expand=_logit, expand_kinds="f")
 
 # Trigonometry
 _RUN = {

@@ -467,7 +467,7 @@ def _find(name: str) -> ufunc:
     return UFUNCS[name]
 
 
-SPECIAL: tuple[str, ...] = ("expit",)  # rows of `gpuxp.special`
+SPECIAL: tuple[str, ...] = ("expit", "logit")  # rows of `gpuxp.special`
 _NOT_PUBLIC = ("select", "frexp_mantissa", "frexp_exponent", *SPECIAL)
 _ALIASES = {
     "abs": "absolute", "acos": "arccos", "acosh": "arccosh", "asin": "arcsin", "asinh": "arcsinh", "atan": "arctan",
