@@ -69,10 +69,11 @@ class Runtime:
     def adopt(self, array: Array) -> View:
         """Return a view of a host array, whose memory becomes the buffer where the device can use it."""
         if not self.host_visible:
-            view = self.new_buffer(array.shape, array.dtype)
+            packed = array if array.flags.forc else array.copy(order="K")  # in the order of memory that NumPy chose
+            view = self.new_buffer(array.shape, array.dtype, packed.strides if array.size else None)
             view.buffer.mem = self.backend.alloc(view.buffer.nbytes)
             if array.size:
-                self.backend.write(view.buffer.mem, 0, np.ascontiguousarray(array))
+                self.backend.write(view.buffer.mem, 0, host_memory(packed))
                 self.counters["host_writes"] += 1
             return view
         if array.flags.c_contiguous:
