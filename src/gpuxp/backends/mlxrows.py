@@ -68,7 +68,7 @@ def _exp(x: MxArray) -> MxArray:
 def _half_turns(x: MxArray) -> tuple[MxArray, MxArray]:
     """Return ``tan(x)`` and whether the cosine is positive, in double precision as `mx.tan` is."""
     whole = mx.tan(x)
-    return whole, mx.equal(mx.less(whole, 0), mx.less(mx.tan(mx.multiply(x, 0.5)), 0))
+    return whole, mx.equal(_signbit(whole), _signbit(mx.tan(mx.multiply(x, 0.5))))
 
 
 def _sin(x: MxArray) -> MxArray:
@@ -219,7 +219,7 @@ def _nextafter(x: MxArray, y: MxArray) -> MxArray:
     step = mx.view(mx.where(away, mx.add(line, 1), mx.subtract(line, 1)), x.dtype)
     least = mx.view(mx.array(1, dtype=line.dtype), x.dtype)
     found = mx.where(mx.equal(x, 0), _copysign(least, y), step)
-    found = mx.where(mx.equal(x, y), y, found)
+    found = mx.where(mx.equal(x, y), x if x.dtype == mx.float16 else y, found)  # which zero: NumPy's own two ways
     return mx.where(mx.logical_or(mx.isnan(x), mx.isnan(y)), mx.add(x, y), found)
 
 
