@@ -114,14 +114,7 @@ class Program:
         """Run the kernel over a loop."""
         with self._backend.queue():
             self._warm(math.prod(shape))
-            try:
-                self._run(shape, args, scalars)
-            except (RuntimeError, ValueError) as error:
-                if not self._compiled:
-                    raise
-                del error  # no compiler after all: MLX's operations one by one give the same
-                self._body, self._cool, self._compiled = _Body(self._kernel), -1, False
-                self._run(shape, args, scalars)
+            self._run(shape, args, scalars)
 
     def _warm(self, elements: int) -> None:
         if self._cool > 0:
@@ -154,7 +147,7 @@ class Program:
             store(args[r.param].mem, kernel.params[r.param], outer, args[r.param].offset, args[r.param].strides, result)
             changed.append(args[r.param].mem)
         values.clear()
-        self._backend.start([m.array for m in changed], self._compiled)
+        self._backend.start([m.array for m in changed])
 
     def _values(
         self, loop: Shape, turn: Callable[[Shape], Shape], args: Sequence[Arg], scalars: Sequence[Any]
@@ -169,11 +162,23 @@ class Program:
                 inputs.append(literal(scalars[inst.attr], inst.dtype))
             else:
                 inputs.append(cast(INT64, inst.dtype)(mx.arange(loop[0] if loop else 1, dtype=mx.int64)))
-        found = self._body(*inputs)
         return [
-            v if p is None or v.nbytes == args[p].mem.size else copied(v)
-            for v, p in zip(found, self._bare, strict=True)
+            value if p is None or value.nbytes == args[p].mem.size else copied(value)
+            for value, p in zip(self._compute(inputs), self._bare, strict=True)
         ]
+
+    def _compute(self, inputs: Sequence[MxArray]) -> list[MxArray]:
+        """Run the body; a compiled one at once, for its compiler may fail, and nothing is written yet."""
+        if self._compiled:
+            try:
+                found = self._body(*inputs)
+                with _private_compiler():
+                    self._backend.start(found)
+            except (RuntimeError, ValueError):  # MLX's operations one by one give the same
+                self._body, self._cool, self._compiled = _Body(self._kernel), -1, False
+            else:
+                return found
+        return self._body(*inputs)
 
 
 class MLXBackend:
@@ -249,19 +254,18 @@ class MLXBackend:
         with self._lock:
             mx.synchronize(self._stream)
 
-    def start(self, arrays: Sequence[MxArray], compiled: bool) -> None:
+    def start(self, arrays: Sequence[MxArray]) -> None:
         """Start computing arrays; when memory is out, give back what MLX keeps and try once more."""
-        with _private_compiler() if compiled else contextlib.nullcontext():
+        try:
+            mx.async_eval(*arrays)
+        except RuntimeError as error:
+            if "allocate" not in str(error):
+                raise
+            mx.clear_cache()
             try:
                 mx.async_eval(*arrays)
-            except RuntimeError as error:
-                if "allocate" not in str(error):
-                    raise
-                mx.clear_cache()
-                try:
-                    mx.async_eval(*arrays)
-                except RuntimeError:
-                    raise self._no_room(sum(a.nbytes for a in arrays)) from error
+            except RuntimeError:
+                raise self._no_room(sum(a.nbytes for a in arrays)) from error
 
     def compile(self, kernel: Kernel) -> Launch:
         """Return a launch, or raise `Unsupported`."""
