@@ -370,6 +370,57 @@ def test_launches_from_several_threads(on_device: None) -> None:
     assert float((x + 1).sum()) == 20000 * 20001 / 2
 
 
+# Calls that MLX has itself
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "float16"])
+def test_products_of_matrices(on_device: None, dtype: str) -> None:
+    rng = np.random.default_rng(9)
+    pairs = ((30, 200), (200, 10)), ((5,), (5,)), ((3, 4, 5), (5,)), ((5,), (2, 5, 6)), ((2, 1, 3, 4), (5, 4, 2))
+    for first, second in pairs:
+        a, b = rng.standard_normal(first).astype(dtype), rng.standard_normal(second).astype(dtype)
+        got = np.asarray(gpuxp.matmul(gpuxp.asarray(a), gpuxp.asarray(b)))
+        wide = np.complex128 if dtype[0] == "c" else np.float64
+        want, size = a.astype(wide) @ b.astype(wide), abs(a).astype(float) @ abs(b).astype(float)
+        assert (got.dtype, got.shape) == (a.dtype, want.shape)
+        assert (abs(got - want) <= first[-1] * np.finfo(dtype).eps * size).all()
+    square = gpuxp.asarray(np.eye(4, dtype=dtype))
+    assert np.array_equal(np.asarray(square.T[::-1] @ square[:, ::-1]), np.eye(4)[::-1] @ np.eye(4)[:, ::-1])
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint16", "int64", "uint64", "float16", "float32", "float64"])
+def test_sorting(on_device: None, dtype: str) -> None:
+    rng = np.random.default_rng(10)
+    x = rng.integers(0, 2 if dtype == "bool" else 30, (12, 3, 50)).astype(dtype)
+    if dtype[0] == "f":
+        x[::5, 0, ::7], x[0, 0, 0], x[1, 1, 1] = np.nan, np.inf, -np.inf
+    for axis, y in itertools.product((None, 0, 1, -1), (x, x.T, x[::-1, :, ::3])):
+        device = gpuxp.asarray(x)
+        z = device if y is x else device.T if y.shape == x.T.shape else device[::-1, :, ::3]
+        want = np.sort(y, axis)
+        assert np.array_equal(np.asarray(gpuxp.sort(z, axis=axis)), want, equal_nan=dtype[0] == "f")
+        places = np.argsort(y, axis, kind="stable")
+        assert np.array_equal(np.asarray(gpuxp.argsort(z, axis=axis)), places)
+        falling = np.asarray(gpuxp.argsort(z, axis=axis, descending=True))
+        host = np.asarray(gpuxp.argsort(gpuxp.asarray(y, device="cpu"), axis=axis, descending=True))
+        assert np.array_equal(falling, host)
+
+
+def test_calls_that_mlx_lacks_go_to_the_host() -> None:
+    for call, array, why in (
+        (lambda x: x @ x, np.ones((2, 2), int), "none for int64"),
+        (gpuxp.sort, np.ones(3, complex), "none for complex128"),
+        (lambda x: x @ x, np.ones((0, 0)), "nothing to compute"),
+        (lambda x: x @ x.astype("float32"), np.ones((2, 2)), "two dtypes"),
+        (gpuxp.cumsum, np.ones(3), "no kernel of its own"),
+    ):
+        x = gpuxp.asarray(array, device=DEVICE)
+        with gpuxp.configure(fallback="error"), pytest.raises(FallbackError, match=why):
+            np.asarray(call(x))
+        with gpuxp.configure(fallback="allow"):
+            assert np.array_equal(np.asarray(call(x)), np.asarray(call(gpuxp.asarray(array, device="cpu"))))
+
+
 # MLX's own compiler
 
 

@@ -22,7 +22,7 @@ LAYERS = [
     "kernel folding tape fallback",
     "schedule",
     "backends codegen backends.base backends.tiles backends.reduce backends.launching",
-    "backends.mlxtypes backends.mlxrows backends.mlxfold backends.mlxmemory",
+    "backends.mlxtypes backends.mlxrows backends.mlxfold backends.mlxmemory backends.mlxnatives",
     "backends.software backends.reference backends.opencl backends.mlx",
     "runtime",
     "devices",

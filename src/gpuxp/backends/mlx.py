@@ -20,13 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import INT64
+from ..dtypes import INT64, DType
 from ..errors import Unsupported
 from ..kernel import Inst, Kernel
 from .base import Arg, Caps, Launch, Native
 from .launching import by_columns
 from .mlxfold import fold
 from .mlxmemory import Memory, Shape, copied, load, store
+from .mlxnatives import natives
 from .mlxrows import DIRECT, spell
 from .mlxtypes import TYPES, Fn, MxArray, cast, literal, mx
 
@@ -92,12 +93,9 @@ class Program:
     """One kernel, ready to launch."""
 
     def __init__(self, backend: MLXBackend, kernel: Kernel) -> None:
-        for dtype in (*kernel.params, *kernel.scalars):
-            if dtype not in backend.caps.dtypes:
+        for dtype in (*kernel.params, *kernel.scalars, *(inst.dtype for inst in kernel.body)):
+            if not backend.takes(dtype):
                 raise Unsupported(f"{backend.name} has no {dtype}")
-        for inst in kernel.body:
-            if inst.dtype not in backend.caps.dtypes:
-                raise Unsupported(f"{backend.name} has no {inst.dtype}")
         self._backend, self._kernel = backend, kernel
         self._body: Callable[..., list[MxArray]] = _Body(kernel)
         self._inputs, self._results = self._body.inputs, self._body.results
@@ -184,8 +182,6 @@ class Program:
 class MLXBackend:
     """One of MLX's devices."""
 
-    library: Mapping[str, Native] = {}
-
     def __init__(self, which: str) -> None:
         if which not in list_devices():
             raise LookupError(f"MLX has {' and '.join('mlx:' + n for n in list_devices())} here, and no 'mlx:{which}'")
@@ -205,6 +201,12 @@ class MLXBackend:
             description=f"MLX {version}, {which.upper()} {info.get('device_name', '')}".rstrip(),
             info={"version": version},
         )
+        self.exact_order = which == "cpu"  # the GPU's merge sort makes no promise
+        self.library: Mapping[str, Native] = natives(self)
+
+    def takes(self, dtype: DType) -> bool:
+        """Whether the device has a dtype."""
+        return dtype in self.caps.dtypes
 
     @contextlib.contextmanager
     def queue(self) -> Iterator[None]:
