@@ -318,6 +318,20 @@ def test_scalars_of_every_dtype(on_device: None) -> None:
     assert np.asarray(big).tolist() == [2**64 - 1] * 3
 
 
+def test_what_the_device_cannot_compute_with_it_can_move(on_device: None) -> None:
+    a = (np.arange(24) + 1j).reshape(4, 6)
+    x = gpuxp.asarray(a)
+    y = x[::-2, 1:].T.copy()
+    x[1:, ::3] = x[:-1, ::3]
+    x[0] = 2 - 3j
+    b = a[::-2, 1:].T.copy()
+    a[1:, ::3] = a[:-1, ::3].copy()
+    a[0] = 2 - 3j
+    assert np.array_equal(np.asarray(x), a)
+    assert np.array_equal(np.asarray(y), b)
+    assert np.array_equal(np.asarray(gpuxp.full((2, 3), 1j)), np.full((2, 3), 1j))
+
+
 def test_the_host_is_counted_or_refused() -> None:
     z = np.linspace(0, 1, 50) + 1j
     x = gpuxp.asarray(z, device=DEVICE)

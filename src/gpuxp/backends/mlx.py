@@ -32,7 +32,7 @@ from .mlxrows import DIRECT, spell
 from .mlxtypes import TYPES, Fn, MxArray, cast, literal, mx
 
 Array = np.ndarray[Any, Any]
-_BYTE = np.dtype(np.uint8)
+_WORD = np.dtype(np.uint64)
 _HOT = 1 << 27  # elements times instructions after which a kernel is worth MLX's compiler, which takes half a second
 _CACHED = 2000  # compiled kernels kept on disk, of some 20 kB each
 _DEVICES = {"gpu": mx.gpu, "cpu": mx.cpu}
@@ -93,9 +93,11 @@ class Program:
     """One kernel, ready to launch."""
 
     def __init__(self, backend: MLXBackend, kernel: Kernel) -> None:
-        for dtype in (*kernel.params, *kernel.scalars, *(inst.dtype for inst in kernel.body)):
-            if not backend.takes(dtype):
-                raise Unsupported(f"{backend.name} has no {dtype}")
+        used = (*kernel.params, *kernel.scalars, *(inst.dtype for inst in kernel.body))
+        self._foreign = frozenset(dtype for dtype in used if not backend.takes(dtype))
+        moves = not kernel.reductions and all(i.op in ("load", "scalar") for i in kernel.body)
+        if self._foreign and not moves:
+            raise Unsupported(f"{backend.name} has no {min(self._foreign, key=str)}")
         self._backend, self._kernel = backend, kernel
         self._body: Callable[..., list[MxArray]] = _Body(kernel)
         self._inputs, self._results = self._body.inputs, self._body.results
@@ -136,7 +138,8 @@ class Program:
             values = dict(zip(self._results, self._values(loop, turn, args, scalars), strict=True))
         changed = []
         for p, v in kernel.stores if 0 not in shape else ():
-            store(args[p].mem, kernel.params[p], loop, args[p].offset, turn(args[p].strides), values[v])
+            dtype, places, strides = self._seen(kernel.params[p], loop, turn(args[p].strides))
+            store(args[p].mem, dtype, places, args[p].offset, strides, values[v])
             changed.append(args[p].mem)
         for r, fn, finish in self._finish:
             across = (1, math.prod(inner), math.prod(outer)) if columns else (math.prod(outer), math.prod(inner), 1)
@@ -155,7 +158,10 @@ class Program:
             inst = self._kernel.body[number]
             if inst.op == "load":
                 arg = args[inst.attr]
-                inputs.append(load(arg.mem, inst.dtype, loop, arg.offset, turn(arg.strides)))
+                dtype, places, strides = self._seen(inst.dtype, loop, turn(arg.strides))
+                inputs.append(load(arg.mem, dtype, places, arg.offset, strides))
+            elif inst.dtype in self._foreign:
+                inputs.append(literal(np.asarray(scalars[inst.attr], inst.dtype).reshape(1).view(_WORD), _WORD))
             elif inst.op == "scalar":
                 inputs.append(literal(scalars[inst.attr], inst.dtype))
             else:
@@ -164,6 +170,12 @@ class Program:
             value if p is None or value.nbytes == args[p].mem.size else copied(value)
             for value, p in zip(self._compute(inputs), self._bare, strict=True)
         ]
+
+    def _seen(self, dtype: DType, shape: Shape, strides: Shape) -> tuple[DType, Shape, Shape]:
+        """Return a view as the device sees it: what is of a dtype that it lacks is moved in words."""
+        if dtype not in self._foreign:
+            return dtype, shape, strides
+        return _WORD, (*shape, dtype.itemsize // _WORD.itemsize), (*strides, _WORD.itemsize)
 
     def _compute(self, inputs: Sequence[MxArray]) -> list[MxArray]:
         """Run the body; a compiled one at once, for its compiler may fail, and nothing is written yet."""
