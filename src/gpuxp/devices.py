@@ -101,8 +101,9 @@ def _open(device: object) -> Runtime:
             try:
                 _runtimes[name] = Runtime(name, opener(which or "0"))
             except (ImportError, LookupError) as error:
+                how = f"; {remedy}" if remedy and isinstance(error, ImportError) else ""
                 raise UnknownDeviceError(
-                    f"device {device!r} is not present ({error}); this machine has {', '.join(devices())}"
+                    f"device {device!r} is not present ({error}{how}); this machine has {', '.join(devices())}"
                 ) from error
         return _runtimes[name]
 

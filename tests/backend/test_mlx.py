@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpuxp
-from gpuxp import fallback
+from gpuxp import devices, fallback
 from gpuxp.dtypes import BOOL, SUPPORTED
 from gpuxp.errors import FallbackError, Unsupported
 from gpuxp.kernel import BLOCK, Inst, Kernel, Reduction, combine, execute
@@ -551,6 +551,17 @@ def test_devices_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "mlx" else find(name))
     assert DEVICE not in gpuxp.devices()
+    with pytest.raises(gpuxp.UnknownDeviceError, match=r"needs mlx \(pip install 'gpuxp\[mlx\]'\)"):
+        gpuxp.ones(2, device="mlx:other")
+
+
+def test_a_wheel_without_its_library_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(which: str) -> Any:
+        raise ImportError("libmlx.so: cannot open shared object file")
+
+    monkeypatch.setitem(devices._KINDS, "mlx", (fail, *devices._KINDS["mlx"][1:]))
+    with pytest.raises(gpuxp.UnknownDeviceError, match=r"libmlx.so.*pip install 'gpuxp\[mlx\]'"):
+        gpuxp.ones(2, device="mlx:other")
 
 
 def test_it_is_never_chosen_by_itself() -> None:
