@@ -34,6 +34,7 @@ DEVICES = {
     "cpu": "always there",
     "reference": "always there",
     "opencl:0": "pip install 'gpuxp[opencl]' and an OpenCL driver (on Debian: apt install pocl-opencl-icd)",
+    "mlx:cpu": "pip install 'gpuxp[mlx]'",
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -146,9 +146,18 @@ def host_call(name: str, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> A
 
 
 def library(
-    name: str, fn: Callable[..., Any], ins: Sequence[ndarray], shape: Shape, dtype: DType, strides: Shape | None = None
+    name: str,
+    fn: Callable[..., Any],
+    ins: Sequence[ndarray],
+    shape: Shape,
+    dtype: DType,
+    strides: Shape | None = None,
+    **parameters: Hashable,
 ) -> ndarray:
-    """Record a library call with one result; small arrays call at once."""
+    """Record a library call with one result; small arrays call at once.
+
+    `fn` is the call for NumPy; a device's own of this name gets the parameters.
+    """
     runtime = runtime_for(name, ins)
     views = tuple(a._view for a in ins)
     if is_direct(runtime, views):
@@ -156,7 +165,8 @@ def library(
         return wrap(runtime, quiet(fn, *(runtime.host(v) for v in views)))
     out = fresh(runtime, shape, dtype, strides)
     loop = (*(v.ghost.dtype for v in views), dtype)
-    runtime.record(Node(name, LIBRARY, (out._view,), views, loop, shape, fn=lambda *arrays: (fn(*arrays),)))
+    attr = tuple(parameters.items())
+    runtime.record(Node(name, LIBRARY, (out._view,), views, loop, shape, attr, fn=lambda *arrays: (fn(*arrays),)))
     return out
 
 

@@ -40,11 +40,18 @@ def _open_opencl(which: str) -> Backend:
     return OpenCLBackend(which)
 
 
+def _open_mlx(which: str) -> Backend:
+    from .backends.mlx import MLXBackend
+
+    return MLXBackend(which)
+
+
 # kind -> (opens a device from what follows the colon, module that must be installed, how to get it)
 _KINDS: dict[str, tuple[Callable[[str], Backend], str | None, str]] = {
     "cpu": (lambda which: SoftwareBackend(), None, ""),
     "reference": (lambda which: ReferenceBackend(), None, ""),
     "opencl": (_open_opencl, "pyopencl", "pip install 'gpuxp[opencl]' and an OpenCL driver"),
+    "mlx": (_open_mlx, "mlx", "pip install 'gpuxp[mlx]'"),
 }
 
 
@@ -94,8 +101,9 @@ def _open(device: object) -> Runtime:
             try:
                 _runtimes[name] = Runtime(name, opener(which or "0"))
             except (ImportError, LookupError) as error:
+                how = f"; {remedy}" if remedy and isinstance(error, ImportError) else ""
                 raise UnknownDeviceError(
-                    f"device {device!r} is not present ({error}); this machine has {', '.join(devices())}"
+                    f"device {device!r} is not present ({error}{how}); this machine has {', '.join(devices())}"
                 ) from error
         return _runtimes[name]
 
@@ -114,7 +122,17 @@ def devices() -> tuple[Device, ...]:
         from .backends.opencl import list_devices
 
         found += [Device(f"opencl:{n}") for n in range(len(list_devices()))]
-    return tuple(found)
+    return tuple(found + _mlx_devices())
+
+
+def _mlx_devices() -> list[Device]:
+    if importlib.util.find_spec("mlx") is None:
+        return []
+    try:
+        from .backends.mlx import list_devices
+    except ImportError:  # a wheel without its library: `mlx` alone on Linux, where `mlx[cpu]` is needed
+        return []
+    return [Device(f"mlx:{name}") for name in list_devices()]
 
 
 def default_device() -> Device:

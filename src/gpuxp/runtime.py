@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from . import fallback
-from .backends.base import Arg, Backend, Launch
+from .backends.base import Arg, Backend, Launch, Operand
 from .backends.reference import ReferenceBackend
 from .config import config
 from .dtypes import DType
 from .errors import ForkError, Unsupported
-from .geometry import Ghost, Shape, broadcast_strides, collapse, ghost, memory_order, strides_in_order
+from .geometry import Ghost, Shape, broadcast_strides, collapse, ghost
 from .kernel import Kernel
 from .schedule import Plan, Step, Trace, make_plan
 from .storage import Buffer, View
@@ -69,11 +69,11 @@ class Runtime:
     def adopt(self, array: Array) -> View:
         """Return a view of a host array, whose memory becomes the buffer where the device can use it."""
         if not self.host_visible:
-            order = memory_order(array.ndim, (array.strides,))  # the copy keeps the order of the axes in memory
-            view = self.new_buffer(array.shape, array.dtype, strides_in_order(array.shape, order, array.itemsize))
+            packed = array if array.flags.forc else array.copy(order="K")  # in the order of memory that NumPy chose
+            view = self.new_buffer(array.shape, array.dtype, packed.strides if array.size else None)
             view.buffer.mem = self.backend.alloc(view.buffer.nbytes)
             if array.size:
-                self.backend.write(view.buffer.mem, 0, np.ascontiguousarray(array.transpose(order)))
+                self.backend.write(view.buffer.mem, 0, host_memory(packed))
                 self.counters["host_writes"] += 1
             return view
         if array.flags.c_contiguous:
@@ -161,7 +161,7 @@ class Runtime:
         geometry = view.ghost
         if not geometry.size:
             return np.empty(geometry.shape, geometry.dtype)
-        low, high = _extent(view)
+        low, high = view.extent()
         raw = np.empty(high - low, np.uint8)
         self.backend.read(view.buffer.mem, low, raw)
         self.counters["host_reads"] += 1
@@ -314,13 +314,30 @@ class Runtime:
     def _call_library(self, node: Node) -> None:
         """Run a library command: the device's native, else NumPy on the host."""
         assert node.fn is not None
-        arrays = [self.host(v) if type(v) is View else v for v in node.ins]
-        if not self.host_visible:
-            fallback.on_host(self.name, node.op, "no kernel of its own")
         self.counters["library_calls"] += 1
+        if not self.host_visible:
+            reason = self._call_native(node)
+            if not reason:
+                return
+            fallback.on_host(self.name, node.op, reason)
+        arrays = [self.host(v) if type(v) is View else v for v in node.ins]
         results = quiet(node.fn, *arrays)
         for view, result in zip(node.outs, results, strict=True):
             self.fill(view, np.asarray(result, dtype=view.ghost.dtype))
+
+    def _call_native(self, node: Node) -> str:
+        """Run a library command by the device's own; return why that cannot be, or an empty string."""
+        native = self.backend.library.get(node.op)
+        if native is None or len(node.reads()) < len(node.ins):
+            return "no kernel of its own"
+        for view in (*node.reads(), *node.outs):
+            self.ensure(view.buffer)
+        parameters: Any = node.attr or ()
+        try:
+            native(dict(parameters), [_operand(v) for v in node.reads()], [_operand(v) for v in node.outs])
+        except Unsupported as reason:
+            return reason.reason
+        return ""
 
     def fill(self, view: View, result: Array) -> None:
         """Put a host array into a view; a fresh buffer takes over the array's memory where it can."""
@@ -394,6 +411,12 @@ class Runtime:
         self.stale = not self.backend.caps.survives_fork
 
 
+def _operand(view: View) -> Operand:
+    geometry = view.ghost
+    offset = view.offset if geometry.size else 0  # an empty view may begin past the end
+    return Operand(view.buffer.mem, offset, geometry.strides, geometry.shape, geometry.dtype)
+
+
 def _loop(
     shape: Shape, views: Sequence[View], axes: tuple[int, ...], results: set[int]
 ) -> tuple[Shape, list[tuple[int, ...]], int]:
@@ -435,15 +458,6 @@ class _Memory:
         self.__array_interface__ = {
             "shape": (high - low,), "typestr": "|u1", "data": (low, not array.flags.writeable), "version": 3,
         }  # fmt: skip
-
-
-def _extent(view: View) -> tuple[int, int]:
-    """Return the byte range that a view touches."""
-    low = high = view.offset
-    for stride, extent in zip(view.ghost.strides, view.ghost.shape, strict=True):
-        reach = stride * (extent - 1)
-        low, high = low + min(reach, 0), high + max(reach, 0)
-    return low, high + view.ghost.itemsize
 
 
 def _again(error: BaseException) -> BaseException:

@@ -103,7 +103,7 @@ def sort(
         "stable" if stable and x.dtype.kind == "c" else None
     )  # equal real elements cannot be told apart
     strides = layout((x._view,), x.shape, x.itemsize)
-    result = library("sort", lambda v: np.sort(v, axis, how), [x], x.shape, x.dtype, strides)
+    result = library("sort", lambda v: np.sort(v, axis, how), [x], x.shape, x.dtype, strides, axis=axis)
     return _reversed(result, axis) if descending else result
 
 
@@ -126,12 +126,12 @@ def argsort(
     x, axis = _sort_axis("argsort", x if x.ndim else x.reshape(1), axis, kind, order)
     how: Any = kind or ("stable" if stable else None)
     if not descending:
-        return library("argsort", lambda v: np.argsort(v, axis, how), [x], x.shape, INTP)
+        return library("argsort", lambda v: np.argsort(v, axis, how), [x], x.shape, INTP, axis=axis, descending=False)
 
     def backwards(v: Any) -> Any:  # sorting the reversed array keeps equal elements in order when read backwards
         return np.flip(v.shape[axis] - 1 - np.argsort(np.flip(v, axis), axis, how), axis).copy()
 
-    return library("argsort", backwards, [x], x.shape, INTP)
+    return library("argsort", backwards, [x], x.shape, INTP, axis=axis, descending=True)
 
 
 def sort_in_place(

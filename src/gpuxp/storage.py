@@ -106,6 +106,14 @@ class View:
         """Return another view of the same buffer, made from this one's ghost by NumPy."""
         return View(self.buffer, ghost, self.real)
 
+    def extent(self) -> tuple[int, int]:
+        """Return the byte range that the view touches."""
+        low = high = self.offset
+        for stride, extent in zip(self.ghost.strides, self.ghost.shape, strict=True):
+            reach = stride * (extent - 1)
+            low, high = low + min(reach, 0), high + max(reach, 0)
+        return low, high + self.ghost.itemsize
+
     def covers(self) -> bool:
         """Whether the view holds every byte of its buffer exactly once."""
         return self.ghost.nbytes == self.buffer.nbytes and (

@@ -17,7 +17,8 @@ from .programs import Options, Statement, write_program
 from .running import SETUPS, Mismatch, Setup, compare, failure, minimised, reference, shown, snapshot, unequal
 
 # Programs per run, and what they may contain. Memory that NumPy cannot see is not shared; compilers take their time
-OTHERS = {"reference": (300, Options()), "opencl:0": (20, Options(shared=False, large=0))}
+OTHERS = {"reference": (300, Options()), "opencl:0": (20, Options(shared=False, large=0)),
+          "mlx:cpu": (300, Options(shared=False))}  # fmt: skip
 
 
 class Drawn:

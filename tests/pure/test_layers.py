@@ -22,7 +22,8 @@ LAYERS = [
     "kernel folding tape fallback",
     "schedule",
     "backends codegen backends.base backends.tiles backends.reduce backends.launching",
-    "backends.software backends.reference backends.opencl",
+    "backends.mlxtypes backends.mlxrows backends.mlxfold backends.mlxmemory backends.mlxnatives",
+    "backends.software backends.reference backends.opencl backends.mlx",
     "runtime",
     "devices",
     "array",
@@ -46,6 +47,7 @@ ORDER = {name: level for level, names in enumerate(LAYERS) for name in names.spl
 LATE = {
     ("storage", "runtime"),  # for types
     ("devices", "backends.opencl"),  # a GPU library is loaded when its device is asked for
+    ("devices", "backends.mlx"),
     ("runtime", "backends.software"),  # the host that runs what a device cannot
     ("ufunc", "reductions"),  # ufunc.reduce
     ("namespace", "__init__"),  # an array's namespace is the package

@@ -12,8 +12,6 @@ import numpy as np
 from ..dtypes import DType
 from ..kernel import Kernel
 
-Native = Callable[..., Any]
-
 
 class Arg(NamedTuple):
     """One parameter of a launch: an allocation seen through strides (in bytes) over the loop."""
@@ -23,6 +21,18 @@ class Arg(NamedTuple):
     strides: tuple[int, ...]
 
 
+class Operand(NamedTuple):
+    """An array that a native reads or writes: an allocation seen through shape and strides (in bytes)."""
+
+    mem: Any
+    offset: int
+    strides: tuple[int, ...]
+    shape: tuple[int, ...]
+    dtype: DType
+
+
+# native(parameters of the call, what it reads, what it writes); raises `Unsupported` before it writes anything
+Native = Callable[[Mapping[str, Any], Sequence[Operand], Sequence[Operand]], None]
 # launch(shape of the loop, one Arg per parameter, one NumPy scalar per scalar)
 Launch = Callable[[tuple[int, ...], Sequence[Arg], Sequence[Any]], None]
 
@@ -47,7 +57,7 @@ class Backend(Protocol):
     """A device's memory, queue and kernel compiler."""
 
     caps: Caps
-    library: Mapping[str, Native]  # natives by row name; they take and return arrays of the device's library
+    library: Mapping[str, Native]  # natives by the name of the call, such as "matmul"; may be empty
 
     def alloc(self, nbytes: int) -> Any:
         """Return memory of this size, or raise `MemoryError`."""

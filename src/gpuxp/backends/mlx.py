@@ -1,0 +1,347 @@
+"""Apple's MLX: its GPU, and its CPU device anywhere."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import importlib.metadata
+import math
+import os
+import platform
+import shutil
+import stat
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..dtypes import INT64, DType
+from ..errors import Unsupported
+from ..kernel import Inst, Kernel
+from .base import Arg, Caps, Launch, Native
+from .launching import by_columns
+from .mlxfold import fold
+from .mlxmemory import Memory, Shape, copied, load, store
+from .mlxnatives import natives
+from .mlxrows import DIRECT, spell
+from .mlxtypes import TYPES, Fn, MxArray, cast, literal, mx
+
+Array = np.ndarray[Any, Any]
+_WORD = np.dtype(np.uint64)
+_HOT = 1 << 27  # elements times instructions after which a kernel is worth MLX's compiler, which takes half a second
+_CACHED = 2000  # compiled kernels kept on disk, of some 20 kB each
+_DEVICES = {"gpu": mx.gpu, "cpu": mx.cpu}
+
+
+def list_devices() -> list[str]:
+    """Return what MLX can use here, the GPU first."""
+    return [name for name, device in _DEVICES.items() if mx.is_available(device)]
+
+
+# Kernels
+
+
+class _Body:
+    """A kernel's instructions as a function of its loads, scalars and index."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        body = kernel.body
+        self.inputs = [n for n, i in enumerate(body) if i.op in ("load", "scalar", "index")]
+        self.steps = [(n, *_spelled(kernel, i)) for n, i in enumerate(body) if n not in self.inputs]
+        self.results = tuple(dict.fromkeys([v for _, v in kernel.stores] + [r.value for r in kernel.reductions]))
+        self.size = len(body)
+
+    def __call__(self, *inputs: MxArray) -> list[MxArray]:
+        values: list[MxArray] = [None] * self.size
+        for number, value in zip(self.inputs, inputs, strict=True):
+            values[number] = value
+        for number, fn, args in self.steps:
+            values[number] = fn(*[values[a] for a in args])
+        return [values[v] for v in self.results]
+
+
+def _spelled(kernel: Kernel, inst: Inst) -> tuple[Fn, tuple[int, ...]]:
+    if inst.op == "literal":
+        if inst.dtype not in TYPES:
+            raise Unsupported(f"MLX has no {inst.dtype}")
+        constant = literal(inst.attr, inst.dtype)
+        return (lambda: constant), ()
+    operands = tuple(kernel.body[a].dtype for a in inst.args)
+    if inst.op == "cast":
+        return cast(operands[0], inst.dtype), inst.args
+    return spell(inst.op, operands), inst.args
+
+
+def _joins(kernel: Kernel) -> bool:
+    """Whether MLX's compiler can make one loop of the body with the same bits as without it.
+
+    Its source may be compiled to fused multiplications and additions, except for x86-64.
+    """
+    ops = [i for i in kernel.body if i.op not in ("load", "scalar", "literal")]
+    exact = platform.machine() in ("x86_64", "AMD64") or not any(
+        i.op in ("multiply", "square") and i.dtype.kind in "fc" for i in ops
+    )
+    return len(ops) > 1 and exact and all(i.op in DIRECT and i.dtype.kind != "c" for i in ops)
+
+
+class Program:
+    """One kernel, ready to launch."""
+
+    def __init__(self, backend: MLXBackend, kernel: Kernel) -> None:
+        used = (*kernel.params, *kernel.scalars, *(inst.dtype for inst in kernel.body))
+        self._foreign = frozenset(dtype for dtype in used if not backend.takes(dtype))
+        moves = not kernel.reductions and all(i.op in ("load", "scalar") for i in kernel.body)
+        if self._foreign and not moves:
+            raise Unsupported(f"{backend.name} has no {min(self._foreign, key=str)}")
+        self._backend, self._kernel = backend, kernel
+        self._body: Callable[..., list[MxArray]] = _Body(kernel)
+        self._inputs, self._results = self._body.inputs, self._body.results
+        self._cool = _HOT if _joins(kernel) and backend.can_compile else -1  # work until it is compiled; below 0, never
+        self._compiled = False
+        self._bare = [kernel.body[v].attr if kernel.body[v].op == "load" else None for v in self._results]
+        self._finish = [
+            (r, spell(r.op, (dtype, dtype)), cast(dtype, kernel.params[r.param]))
+            for r in kernel.reductions
+            for dtype in (kernel.body[r.value].dtype,)
+        ]
+
+    def launch(self, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
+        """Run the kernel over a loop."""
+        with self._backend.queue():
+            self._warm(math.prod(shape))
+            self._run(shape, args, scalars)
+
+    def _warm(self, elements: int) -> None:
+        if self._cool > 0:
+            self._cool -= elements * len(self._kernel.body)
+            if self._cool <= 0:
+                self._body, self._compiled = mx.compile(self._body, shapeless=True), True
+
+    def _run(self, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
+        kernel = self._kernel
+        outer, inner = shape[: kernel.kept], shape[kernel.kept :]
+        columns = bool(kernel.reductions) and by_columns(kernel, shape, args)
+        first = kernel.kept if columns else 0  # by columns, the reduced dimensions come first
+
+        def turn(dims: Shape) -> Shape:
+            return dims[first:] + dims[:first]
+
+        loop = turn(shape)
+        if 0 in shape:  # a reduction of nothing: there is nothing to load nor to store
+            values = {r.value: mx.zeros(loop, dtype=TYPES[kernel.body[r.value].dtype]) for r in kernel.reductions}
+        else:
+            values = dict(zip(self._results, self._values(loop, turn, args, scalars), strict=True))
+        changed = []
+        for p, v in kernel.stores if 0 not in shape else ():
+            dtype, places, strides = self._seen(kernel.params[p], loop, turn(args[p].strides))
+            store(args[p].mem, dtype, places, args[p].offset, strides, values[v])
+            changed.append(args[p].mem)
+        for r, fn, finish in self._finish:
+            across = (1, math.prod(inner), math.prod(outer)) if columns else (math.prod(outer), math.prod(inner), 1)
+            rows = mx.reshape(mx.broadcast_to(values[r.value], loop), across)
+            result = mx.reshape(finish(fold(r.op, fn, rows)), outer)
+            store(args[r.param].mem, kernel.params[r.param], outer, args[r.param].offset, args[r.param].strides, result)
+            changed.append(args[r.param].mem)
+        values.clear()
+        self._backend.start([m.array for m in changed])
+
+    def _values(
+        self, loop: Shape, turn: Callable[[Shape], Shape], args: Sequence[Arg], scalars: Sequence[Any]
+    ) -> list[MxArray]:
+        inputs = []
+        for number in self._inputs:
+            inst = self._kernel.body[number]
+            if inst.op == "load":
+                arg = args[inst.attr]
+                dtype, places, strides = self._seen(inst.dtype, loop, turn(arg.strides))
+                inputs.append(load(arg.mem, dtype, places, arg.offset, strides))
+            elif inst.dtype in self._foreign:
+                inputs.append(literal(np.asarray(scalars[inst.attr], inst.dtype).reshape(1).view(_WORD), _WORD))
+            elif inst.op == "scalar":
+                inputs.append(literal(scalars[inst.attr], inst.dtype))
+            else:
+                inputs.append(cast(INT64, inst.dtype)(mx.arange(loop[0] if loop else 1, dtype=mx.int64)))
+        return [
+            value if p is None or value.nbytes == args[p].mem.size else copied(value)
+            for value, p in zip(self._compute(inputs), self._bare, strict=True)
+        ]
+
+    def _seen(self, dtype: DType, shape: Shape, strides: Shape) -> tuple[DType, Shape, Shape]:
+        """Return a view as the device sees it: what is of a dtype that it lacks is moved in words."""
+        if dtype not in self._foreign:
+            return dtype, shape, strides
+        return _WORD, (*shape, dtype.itemsize // _WORD.itemsize), (*strides, _WORD.itemsize)
+
+    def _compute(self, inputs: Sequence[MxArray]) -> list[MxArray]:
+        """Run the body; a compiled one at once, for its compiler may fail, and nothing is written yet."""
+        if self._compiled:
+            try:
+                found = self._body(*inputs)
+                with _private_compiler():
+                    self._backend.start(found)
+            except (RuntimeError, ValueError):  # MLX's operations one by one give the same
+                self._body, self._cool, self._compiled = _Body(self._kernel), -1, False
+            else:
+                return found
+        return self._body(*inputs)
+
+
+class MLXBackend:
+    """One of MLX's devices."""
+
+    def __init__(self, which: str) -> None:
+        if which not in list_devices():
+            raise LookupError(f"MLX has {' and '.join('mlx:' + n for n in list_devices())} here, and no 'mlx:{which}'")
+        self.name = f"mlx:{which}"
+        device = _DEVICES[which]
+        # a stream belongs to the thread that made it, unless one asks; launches from many threads take turns
+        self._stream = getattr(mx, "new_thread_unsafe_stream", mx.new_stream)(device)
+        self._lock = threading.RLock()
+        self._programs: dict[Kernel, Program] = {}
+        self.can_compile = which == "gpu" or shutil.which("g++") is not None
+        info = mx.device_info(device) if hasattr(mx, "device_info") else mx.metal.device_info()
+        self._capacity = int(info.get("memory_size") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        version = importlib.metadata.version("mlx")
+        self.caps = Caps(
+            dtypes=frozenset(d for d in TYPES if which == "cpu" or d.name != "float64"),
+            memory=self._capacity,
+            description=f"MLX {version}, {which.upper()} {info.get('device_name', '')}".rstrip(),
+            info={"version": version},
+        )
+        self.exact_order = which == "cpu"  # the GPU's merge sort makes no promise
+        self.library: Mapping[str, Native] = natives(self)
+
+    def takes(self, dtype: DType) -> bool:
+        """Whether the device has a dtype."""
+        return dtype in self.caps.dtypes
+
+    @contextlib.contextmanager
+    def queue(self) -> Iterator[None]:
+        """Let a block build and start MLX's operations in this device's order."""
+        with self._lock, mx.stream(self._stream):
+            yield
+
+    def alloc(self, nbytes: int) -> Memory:
+        """Return memory; MLX takes it when something is written."""
+        if nbytes > self._capacity - mx.get_active_memory():
+            raise self._no_room(nbytes)
+        return Memory(nbytes)
+
+    def _no_room(self, nbytes: int) -> MemoryError:
+        return MemoryError(
+            f"Unable to allocate {nbytes} bytes on {self.name} ({self.caps.description}): "
+            f"{mx.get_active_memory()} of {self._capacity} bytes are in use"
+        )
+
+    def write(self, mem: Memory, offset: int, host: Array) -> None:
+        """Copy a contiguous host array to the device."""
+        if not host.nbytes:
+            return
+        flat = host.reshape(-1)
+        with self.queue():
+            if host.nbytes != mem.size:
+                raw = np.zeros(mem.size, np.uint8)
+                self.read(mem, 0, raw)
+                raw[offset : offset + host.nbytes] = flat.view(np.uint8)
+                flat = raw
+            if flat.dtype not in self.caps.dtypes:
+                flat = flat.view(np.uint8)
+            mem.array = mx.array(flat, dtype=TYPES[flat.dtype])
+            mx.eval(mem.array)
+
+    def read(self, mem: Memory, offset: int, host: Array) -> None:
+        """Copy from the device into a contiguous host array."""
+        if not host.nbytes or mem.array is None:
+            return
+        with self.queue():
+            mx.eval(mem.array)
+            found: Array = np.array(mem.array, copy=False)
+            host.reshape(-1).view(np.uint8)[...] = found.view(np.uint8)[offset : offset + host.nbytes]
+
+    def sync(self) -> None:
+        """Wait until everything launched has run."""
+        with self._lock:
+            mx.synchronize(self._stream)
+
+    def start(self, arrays: Sequence[MxArray]) -> None:
+        """Start computing arrays; when memory is out, give back what MLX keeps and try once more."""
+        try:
+            mx.async_eval(*arrays)
+        except RuntimeError as error:
+            if "allocate" not in str(error):
+                raise
+            mx.clear_cache()
+            try:
+                mx.async_eval(*arrays)
+            except RuntimeError:
+                raise self._no_room(sum(a.nbytes for a in arrays)) from error
+
+    def compile(self, kernel: Kernel) -> Launch:
+        """Return a launch, or raise `Unsupported`."""
+        found = self._programs.get(kernel)
+        if found is None:
+            found = self._programs[kernel] = Program(self, kernel)
+        return found.launch
+
+    def source(self, kernel: Kernel) -> str:
+        """Return the calls of MLX, a line for each instruction."""
+        lines = []
+        for number, inst in enumerate(kernel.body):
+            given = [f"v{a}" for a in inst.args]
+            if inst.op in ("load", "scalar"):
+                given = [f"{inst.op[0].replace('l', 'p')}{inst.attr}"]
+            elif inst.op == "literal":
+                given = [str(inst.attr)]
+            lines.append(f"v{number} = {inst.op}({', '.join(given)})  # {inst.dtype}")
+        lines += [f"store(p{p}, v{v})" for p, v in kernel.stores]
+        lines += [f"store(p{r.param}, reduce({r.op}, v{r.value}))" for r in kernel.reductions]
+        return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def _private_compiler() -> Iterator[None]:
+    """Let MLX's CPU compiler write where nobody else can: it uses predictable names in the folder for temporary files.
+
+    Only the process's own environment is changed, and not `os.environ`: Python's temporary files stay where they are.
+    """
+    os.putenv("TMPDIR", _compiler_folder())
+    try:
+        yield
+    finally:
+        before = os.environ.get("TMPDIR")
+        if before is None:
+            os.unsetenv("TMPDIR")
+        else:
+            os.putenv("TMPDIR", before)
+
+
+@functools.cache
+def _compiler_folder() -> str:
+    """Return a folder of our own: one that stays, or one for this process."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    folder = Path(base) / "gpuxp" / "mlx"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.stat()
+        if not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not stat.S_IMODE(found.st_mode) & 0o077):
+            _drop_old(folder)
+            return str(folder)
+    except OSError:  # a home that cannot be written
+        pass
+    made = tempfile.mkdtemp(prefix="gpuxp-mlx-")
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return made
+
+
+def _drop_old(folder: Path) -> None:
+    """Keep the folder bounded: of too many files the older half goes, but none of the last hour."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    if len(files) > 2 * _CACHED:  # a source and a library for each kernel
+        for path in sorted(files, key=lambda p: p.stat().st_mtime)[: len(files) // 2]:
+            if path.stat().st_mtime < time.time() - 3600:
+                path.unlink(missing_ok=True)
