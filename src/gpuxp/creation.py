@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import dtypes
-from .array import READ_ONLY, WRITEABLE, fresh, host, layout, make, ndarray, record_copy, view_of
+from .array import READ_ONLY, WRITEABLE, fresh, held, host, layout, make, ndarray, record_copy, view_of
 from .config import config
 from .convert import as_operand, asarray, runtime_for
 from .devices import runtime_of
@@ -97,12 +97,12 @@ def ones(shape: Any, dtype: Any = None, order: str = "C", *, device: object = No
 def _like(a: Any, dtype: Any, order: str, device: object, shape: Any) -> ndarray:
     """Return an unset array shaped and laid out like `a`."""
     x = as_operand(a, runtime_for("like", (a,)))
-    runtime = x._view.buffer.runtime if device is None else runtime_of(device)
+    runtime = x._runtime if device is None else runtime_of(device)
     target = x.dtype if dtype is None else dtypes.check(dtype)
     if shape is not None:
         extent = shape_of(shape)
         return fresh(runtime, extent, target, _strides(extent, target, order))
-    return fresh(runtime, x.shape, target, layout((x._view,), x.shape, target.itemsize, order))
+    return fresh(runtime, x.shape, target, layout((x._ghost,), x.shape, target.itemsize, order))
 
 
 def empty_like(
@@ -121,7 +121,7 @@ def full_like(
     if type(fill_value) is ndarray or np.ndim(fill_value):
         result[...] = fill_value
     else:
-        _fill(result._view.buffer.runtime, result, fill_value)
+        _fill(result._runtime, result, fill_value)
     return result
 
 
@@ -168,7 +168,7 @@ def arange(
         raise ValueError("arange: cannot compute length")
     length = 0 if span <= 0 else math.ceil(span)
     if runtime.host_visible and length <= config.small or found.kind in "bc":
-        return make(runtime.adopt(NUMPY.arange(first, last, by, target)))
+        return held(runtime, NUMPY.arange(first, last, by, target))
     result = fresh(runtime, (length,), found)
     zero, one = (np.asarray(v).astype(found) for v in (first, first + by))
     _progression(runtime, result, zero, quiet(np.subtract, one, zero))
@@ -194,7 +194,7 @@ def linspace(
     target = None if dtype is None else dtypes.check(dtype, "linspace")
     ends = [host(v) if type(v) is ndarray else v for v in (start, stop)]
     values, step = NUMPY.linspace(*ends, operator.index(num), endpoint, True, target, axis)
-    result = make(runtime.adopt(np.array(values)))
+    result = held(runtime, np.array(values))
     return (result, step) if retstep else result
 
 
@@ -237,7 +237,7 @@ def eye(
     columns = rows if m is None else operator.index(m)
     result = zeros((rows, columns), target, order, device=device)
     reach = rows + columns
-    diagonal = np.diagonal(result._view.ghost, max(-reach, min(operator.index(k), reach)))
+    diagonal = np.diagonal(result._ghost, max(-reach, min(operator.index(k), reach)))
     if diagonal.size:
         view_of(result, diagonal, WRITEABLE)[...] = 1
     return result
@@ -284,9 +284,9 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
     """Return coordinate arrays from coordinate vectors."""
     runtime = runtime_for("meshgrid", xi)
     vectors = [as_operand(x, runtime) for x in xi]
-    ghosts = np.meshgrid(*(v._view.ghost for v in vectors), copy=False, sparse=sparse, indexing=indexing)  # type: ignore[call-overload]
+    ghosts = np.meshgrid(*(v._ghost for v in vectors), copy=False, sparse=sparse, indexing=indexing)  # type: ignore[call-overload]
     views = [view_of(v, g) for v, g in zip(vectors, ghosts, strict=True)]
-    return tuple(v.copy() for v in views) if copy else tuple(view_of(v, v._view.ghost, READ_ONLY) for v in views)
+    return tuple(v.copy() for v in views) if copy else tuple(view_of(v, v._ghost, READ_ONLY) for v in views)
 
 
 def from_dlpack(x: Any, /, *, device: object = None, copy: bool | None = None) -> ndarray:

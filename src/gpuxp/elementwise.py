@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import dtypes
-from .array import READ_ONLY, VALUE, copy_of, host, ndarray, view_of
+from .array import READ_ONLY, VALUE, copy_of, host, ndarray, root, view_of
 from .convert import as_operand, asarray, host_call, library, runtime_for
 from .creation import zeros_like
 from .dtypes import DType
@@ -83,14 +83,14 @@ def round(a: Any, /, decimals: int = 0, out: Any = None) -> ndarray:
 def real(val: Any, /) -> ndarray:
     """Return the real part: a view of a complex array, the array itself if it is real."""
     x = _one("real", val)
-    return view_of(x, x._view.ghost.real, x._state) if x.dtype.kind == "c" else x
+    return view_of(x, x._ghost.real, x._state) if x.dtype.kind == "c" else x
 
 
 def imag(val: Any, /) -> ndarray:
     """Return the imaginary part: a view of a complex array, zeros for a real one."""
     x = _one("imag", val)
     if x.dtype.kind == "c":
-        return view_of(x, x._view.ghost.imag, x._state)
+        return view_of(x, x._ghost.imag, x._state)
     result = zeros_like(x)
     result._state = VALUE if x._state == VALUE else READ_ONLY  # as NumPy's: writing it could not change the array
     return result
@@ -245,10 +245,10 @@ def diff(a: Any, /, n: int = 1, axis: int = -1, prepend: Any = None, append: Any
 def _edge(x: ndarray, value: Any, axis: int) -> ndarray | None:
     if value is None:
         return None
-    edge = as_operand(value, x._view.buffer.runtime)
+    edge = as_operand(value, x._runtime)
     if edge.ndim == 0:
         shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
-        edge = view_of(edge, np.broadcast_to(edge._view.ghost, shape))
+        edge = view_of(edge, np.broadcast_to(edge._ghost, shape))
     return edge
 
 
@@ -379,7 +379,7 @@ def size(a: Any, axis: Any = None) -> int:
 def shares_memory(a: Any, b: Any, /, max_work: Any = None) -> bool:
     """Return whether two arrays have an element in common."""
     if type(a) is ndarray and type(b) is ndarray:
-        if a._view.buffer is not b._view.buffer:
+        if root(a) is not root(b):
             return False
         return bool(np.shares_memory(_over_void(a), _over_void(b), max_work=max_work))
     return bool(np.shares_memory(host(a) if type(a) is ndarray else a, host(b) if type(b) is ndarray else b, max_work))

@@ -24,7 +24,7 @@ def explain(x: Any = None) -> str:
     ...     print("1 kernel" in np.explain(y))
     True
     """
-    runtime = x._view.buffer.runtime if type(x) is ndarray else runtime_of()
+    runtime = x._runtime if type(x) is ndarray else runtime_of()
     with runtime.lock:
         nodes = list(runtime.nodes)
         lines = [f"device {runtime.name}: {runtime.backend.caps.description}"]

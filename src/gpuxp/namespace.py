@@ -182,7 +182,7 @@ def array_namespace(self: ndarray, /, *, api_version: str | None = None) -> Any:
     """Return the namespace of the array's device."""
     if api_version is not None and api_version not in VERSIONS:
         raise ValueError(f"__array_namespace__: unknown API version {api_version!r}; gpuxp has {', '.join(VERSIONS)}")
-    name = self._view.buffer.runtime.name
+    name = self._runtime.name
     if name == devices.runtime_of().name:
         return _main()
     return namespace_of(name)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import dtypes
-from .array import VALUE, HostArray, copy_of, fresh, is_direct, ndarray, view_of, wrap
+from .array import VALUE, HostArray, at_hand, copy_of, fresh, ndarray, view_of, wrap
 from .convert import as_operand, host_call, runtime_for
 from .dtypes import BOOL, FLOAT32, FLOAT64, INTP, DType
 from .folding import fold
@@ -73,7 +73,7 @@ def _masked(fn: ufunc, x: ndarray, where: Any, acc: DType, initial: Any) -> ndar
             f"reduction operation '{fn.__name__}' does not have an identity, "
             "so to use a where mask one has to specify 'initial'"
         )
-    runtime = x._view.buffer.runtime
+    runtime = x._runtime
     mask = as_operand(where, runtime)
     if broadcast_shapes(mask.shape, x.shape) != x.shape:
         raise ValueError(
@@ -83,7 +83,7 @@ def _masked(fn: ufunc, x: ndarray, where: Any, acc: DType, initial: Any) -> ndar
 
 
 def _reduced(fn: ufunc, x: ndarray, axes: tuple[int, ...], acc: DType, keepdims: bool, initial: Any) -> ndarray:
-    runtime = x._view.buffer.runtime
+    runtime = x._runtime
     n = math.prod(x.shape[a] for a in axes)
     kept = tuple(s for a, s in enumerate(x.shape) if a not in axes)
     if n == 0 and fn.identity is None and initial is None:
@@ -92,14 +92,15 @@ def _reduced(fn: ufunc, x: ndarray, axes: tuple[int, ...], acc: DType, keepdims:
         extent = tuple(1 if a in axes else s for a, s in enumerate(x.shape) if keepdims or a not in axes)
         return wrap(runtime, np.full(extent, initial if initial is not None else 0, acc))
     inner = FLOAT32 if acc == np.float16 else acc
-    if is_direct(runtime, (x._view,)):
-        result = wrap(runtime, quiet(_direct, fn, runtime.host(x._view), axes, inner, acc, kept))
+    there = at_hand((x,))
+    if there is not None:
+        result = wrap(runtime, quiet(_direct, fn, there[0], axes, inner, acc, kept))
     else:
         result = _record(fn, runtime, x, axes, inner, acc, kept)
     if not kept:
         result._state = VALUE
     if keepdims:
-        result = view_of(result, np.expand_dims(result._view.ghost, axes))
+        result = view_of(result, np.expand_dims(result._ghost, axes))
         result._base = None
     return result
 
@@ -137,7 +138,7 @@ def _record(
 ) -> ndarray:
     if not axes:
         return copy_of(x, acc)
-    result = fresh(runtime, kept, acc, _strides(x._view.ghost, axes, kept, acc.itemsize))
+    result = fresh(runtime, kept, acc, _strides(x._ghost, axes, kept, acc.itemsize))
     loop = BOOL if fn.row.name.startswith("logical") else inner
     runtime.record(Node(fn.row.name, REDUCE, (result._view,), (x._view,), (loop,), x.shape, axes))
     return result
@@ -233,9 +234,9 @@ def mean(
 
 def _counts(x: ndarray, axis: Axis, where: Any, keepdims: bool) -> Any:
     if where is not True:
-        mask = as_operand(where, x._view.buffer.runtime)
+        mask = as_operand(where, x._runtime)
         if mask.shape != x.shape:
-            mask = view_of(mask, np.broadcast_to(mask._view.ghost, x.shape))
+            mask = view_of(mask, np.broadcast_to(mask._ghost, x.shape))
         return sum(mask, axis=axis, keepdims=keepdims)
     return math.prod(x.shape[d] for d in normalize_axes(axis, x.ndim))
 

@@ -14,25 +14,16 @@ if TYPE_CHECKING:
     from .runtime import Runtime
 
 
-class Owner:
-    """What arrays hold: while it lives, somebody can still see the buffer.
+class Buffer:
+    """One allocation of one device, made when the first command needs it.
 
-    The tape holds buffers and never an owner, so reference counting alone says which results are still wanted: no
-    finalizer runs, and threads cannot miscount.
+    While its owner lives (the first array that saw it, which all views of that array hold), somebody can still see the
+    buffer. The tape holds buffers and never an owner, so reference counting alone says which results are still wanted:
+    no finalizer runs, and threads cannot miscount.
     """
 
-    __slots__ = ("__weakref__", "buffer")
-
-    def __init__(self, buffer: Buffer) -> None:
-        self.buffer = buffer
-        buffer.owner = weakref.ref(self)
-
-
-class Buffer:
-    """One allocation of one device, made when the first command needs it."""
-
     # class attributes hold what most buffers never change, so that making one costs little
-    owner: weakref.ref[Owner] | None = None
+    owner: weakref.ref[Any] | None = None
     write_epoch = 0  # the tape's epoch in which a recorded command last writes (reads) this buffer
     read_epoch = 0
     error: BaseException | None = None  # why the contents could not be computed
