@@ -17,10 +17,12 @@ from .devices import Device, runtime_of
 from .dtypes import DType
 from .errors import unsupported_dtype
 from .geometry import Ghost, Shape, c_strides, ghost, memory_order, strides_in_order
-from .runtime import Runtime
 from .storage import View
 from .tape import MAP, Node
 from .threads import quiet
+
+if TYPE_CHECKING:
+    from .runtime import Runtime  # the engine is loaded with the first array
 
 HostArray = np.ndarray[Any, Any]
 WRITEABLE, READ_ONLY, VALUE = 0, 2, 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,9 +26,11 @@ from .devices import open_runtimes, runtime_of
 from .dtypes import NUMPY, DType
 from .errors import mixed_devices, unsupported_dtype
 from .geometry import Shape
-from .runtime import Runtime
 from .tape import LIBRARY, Node
 from .threads import quiet
+
+if TYPE_CHECKING:
+    from .runtime import Runtime  # the engine is loaded with the first array
 
 
 def asarray(

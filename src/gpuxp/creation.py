@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,10 +16,12 @@ from .convert import as_operand, asarray, runtime_for
 from .devices import runtime_of
 from .dtypes import FLOAT64, INT64, NUMPY, DType
 from .geometry import Shape
-from .runtime import Runtime
 from .tape import MAP, Node
 from .threads import quiet
 from .ufunc import UFUNCS, select
+
+if TYPE_CHECKING:
+    from .runtime import Runtime  # the engine is loaded with the first array
 
 
 def shape_of(shape: Any) -> Shape:

@@ -7,7 +7,6 @@ from typing import Any
 from .array import ndarray
 from .config import config
 from .devices import runtime_of
-from .schedule import Trace, make_plan
 
 
 def explain(x: Any = None) -> str:
@@ -24,6 +23,8 @@ def explain(x: Any = None) -> str:
     ...     print("1 kernel" in np.explain(y))
     True
     """
+    from .schedule import Trace, make_plan  # a part of the engine
+
     runtime = x._runtime if type(x) is ndarray else runtime_of()
     with runtime.lock:
         nodes = list(runtime.nodes)

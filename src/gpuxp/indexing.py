@@ -6,7 +6,7 @@ is a selection, and fuses. Other keys need the values of the indices: they run a
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,9 +14,11 @@ from .array import VALUE, HostArray, adopted, contents, copy_of, held, host, is_
 from .config import config
 from .convert import as_operand, asarray, host_call, runtime_for
 from .dtypes import BOOL
-from .runtime import Runtime
 from .threads import quiet_call
 from .ufunc import assign, check_writeable, choose, into, update
+
+if TYPE_CHECKING:
+    from .runtime import Runtime  # the engine is loaded with the first array
 
 BASIC, MASK, ADVANCED = range(3)
 

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from . import elementwise, exports, indexing, linalg, manipulation, reductions, searching
+from . import elementwise, exports, hostnames, indexing, manipulation, reductions, searching
 from .array import WRITEABLE, copy_of, host, ndarray, root, view_of
 from .convert import as_operand, asarray, runtime_for
 from .devices import runtime_of
 from .dtypes import check
-from .hostnames import NAMES
 from .manipulation import matrix_transpose, reshape
 from .ufunc import UFUNCS, check_writeable, update
 
@@ -133,6 +132,17 @@ def _imatmul(self: ndarray, other: Any) -> ndarray:
     return elementwise.matmul(self, other, out=self)
 
 
+def _host(name: str) -> Any:
+    """Return a function of the long tail, which is made when it is first asked for."""
+    return getattr(hostnames, name)
+
+
+def _dot(self: ndarray, b: Any, out: Any = None) -> ndarray:
+    from .linalg import dot  # a chapter that is loaded when it is asked for
+
+    return dot(self, b, out)
+
+
 def _take(self: ndarray, indices: Any, axis: int | None = None, out: Any = None, mode: str = "raise") -> ndarray:
     return indexing.take(self, indices, axis, out, mode)
 
@@ -168,7 +178,6 @@ _FUNCTIONS = {
     searching: "argsort nonzero searchsorted",
     indexing: "put",
     elementwise: "clip round",
-    linalg: "dot",
 }
 
 _OTHERS: dict[str, Any] = {
@@ -179,9 +188,10 @@ _OTHERS: dict[str, Any] = {
     "__round__": _round, "__matmul__": _matmul, "__rmatmul__": _rmatmul, "__imatmul__": _imatmul,
     "__array__": exports.array, "__dlpack__": exports.dlpack_capsule, "__dlpack_device__": exports.dlpack_device,
     "__array_ufunc__": _array_ufunc, "__array_function__": _array_function,
-    "argpartition": lambda self, kth, axis=-1, kind="introselect": NAMES["argpartition"](self, kth, axis, kind),
-    "compress": lambda self, condition, axis=None: NAMES["compress"](condition, self, axis),
-    "choose": lambda self, choices, mode="raise": NAMES["choose"](self, choices, mode=mode),
+    "dot": _dot,
+    "argpartition": lambda self, kth, axis=-1, kind="introselect": _host("argpartition")(self, kth, axis, kind),
+    "compress": lambda self, condition, axis=None: _host("compress")(condition, self, axis),
+    "choose": lambda self, choices, mode="raise": _host("choose")(self, choices, mode=mode),
     "conjugate": lambda self: UFUNCS["conjugate"](self),  # noqa: PLW0108 - a ufunc does not bind as a method
     "tofile": lambda self, file, sep="", format="%s": host(self).tofile(file, sep, format),
     "dump": lambda self, file: host(self).dump(file),

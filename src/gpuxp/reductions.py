@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,13 +13,14 @@ from . import dtypes
 from .array import VALUE, HostArray, at_hand, copy_of, fresh, ndarray, view_of, wrap
 from .convert import as_operand, host_call, runtime_for
 from .dtypes import BOOL, FLOAT32, FLOAT64, INTP, DType
-from .folding import fold
 from .geometry import Ghost, Shape, broadcast_shapes, memory_order, strides_in_order
 from .ops import reducible
-from .runtime import Runtime
 from .tape import REDUCE, Node
 from .threads import quiet
 from .ufunc import UFUNCS, into, select, ufunc
+
+if TYPE_CHECKING:
+    from .runtime import Runtime  # the engine is loaded with the first array
 
 Axis = int | Sequence[int] | None
 
@@ -117,6 +118,8 @@ def _direct(
     fn: ufunc, value: HostArray, axes: tuple[int, ...], inner: DType, acc: DType, kept: tuple[int, ...]
 ) -> HostArray:
     """Reduce a small array at once, in the order that kernels have."""
+    from .folding import fold  # a part of the engine
+
     if dtypes.is_exact(inner) or fn.row.name.startswith("logical"):
         found = fn.numpy.reduce(value, axis=axes, dtype=None if fn.row.name.startswith("logical") else inner)
         return np.asarray(found).astype(acc, copy=False)

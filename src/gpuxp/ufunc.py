@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,11 +27,13 @@ from .dtypes import BOOL, DType
 from .errors import mixed_devices
 from .geometry import broadcast_shapes, broadcasts_to, c_strides
 from .ops import ELEMENTWISE, ArrayBuilder, Elementwise
-from .runtime import Runtime
 from .small import PYTHON_SCALARS, binary, too_large, unary
 from .storage import View
 from .tape import MAP, Node, clashes
 from .threads import quiet, quiet_call
+
+if TYPE_CHECKING:
+    from .runtime import Runtime  # the engine is loaded with the first array
 
 _COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
 
@@ -59,8 +61,6 @@ class ufunc:  # noqa: N801 - NumPy's name
         self.__name__ = self.__qualname__ = name
         self.nargs = row.nin + 1
         self.identity = row.ufunc.identity
-        self.types = row.ufunc.types
-        self.ntypes = row.ufunc.ntypes
         self.__doc__ = f"{_summary(row.ufunc)}\n\nThe same function as `numpy.{name}`, on any device."
 
     def __repr__(self) -> str:
@@ -68,6 +68,16 @@ class ufunc:  # noqa: N801 - NumPy's name
 
     def __reduce__(self) -> Any:
         return _find, (self.__name__,)
+
+    @property
+    def types(self) -> list[str]:
+        """The loops, by the characters of their dtypes."""
+        return self.numpy.types
+
+    @property
+    def ntypes(self) -> int:
+        """How many loops there are."""
+        return self.numpy.ntypes
 
     # Calling
 
@@ -264,8 +274,8 @@ def _nothing(*operands: Any) -> None:
 
 
 def _summary(fn: np.ufunc) -> str:
-    lines = [line.strip() for line in (fn.__doc__ or "").splitlines()]
-    return next((line for line in lines[1:] if line), fn.__name__)
+    lines = (fn.__doc__ or "").split("\n", 5)[1:5]
+    return next((line.strip() for line in lines if line.strip()), fn.__name__)
 
 
 def _single(out: Any, name: str) -> Any:
