@@ -150,8 +150,7 @@ def host_call(name: str, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> A
 
     On the software GPU this is the library itself; for other devices it is a fallback, and counted.
     """
-    arrays = [*_arrays_in(args), *_arrays_in(tuple(kwargs.values()))]
-    runtime = runtime_for(name, arrays)
+    runtime = runtime_for(name, _arrays_in((*args, *kwargs.values())))
     if not runtime.host_visible:
         fallback.on_host(runtime.name, name, "no kernel of its own")
     runtime.counters["library_calls"] += 1
@@ -194,7 +193,7 @@ def _lower(value: Any) -> Any:
         seen.flags.writeable = False
         return seen
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
-        return type(value)(_lower(v) for v in value)
+        return type(value)([_lower(v) for v in value])
     return value
 
 

@@ -44,8 +44,15 @@ def _strides(shape: Shape, dtype: DType, order: str) -> Shape | None:
 def empty(shape: Any, dtype: Any = None, order: str = "C", *, device: object = None, like: Any = None) -> ndarray:
     """Return an array whose elements are not set."""
     target = dtypes.check(FLOAT64 if dtype is None else dtype, "empty")
-    extent = shape_of(shape)
-    return fresh(runtime_of(device), extent, target, _strides(extent, target, order))
+    return _unset(runtime_of(device), shape_of(shape), target, order)
+
+
+def _unset(runtime: Runtime, shape: Shape, dtype: DType, order: str) -> ndarray:
+    """Return an array whose elements are not set: host memory if it is small."""
+    strides = _strides(shape, dtype, order)
+    if runtime.host_visible and math.prod(shape) <= config.small:
+        return held(runtime, NUMPY.empty(shape, dtype, "C" if strides is None else "F"))
+    return fresh(runtime, shape, dtype, strides)
 
 
 def full(
@@ -66,24 +73,20 @@ def full(
     runtime = runtime_of(device)
     value = fill_value if type(fill_value) is ndarray else np.asarray(fill_value)
     target = dtypes.check(value.dtype if dtype is None else dtype, "full")
-    result = fresh(runtime, extent, target, _strides(extent, target, order))
+    result = _unset(runtime, extent, target, order)
     if type(value) is ndarray or value.ndim:
         result[...] = value
     else:
-        _fill(runtime, result, fill_value)
+        _fill(result, fill_value)
     return result
 
 
-def _fill(runtime: Runtime, result: ndarray, fill_value: Any) -> None:
-    value: Any = np.empty((), result.dtype)
-    np.copyto(value, fill_value, casting="unsafe")  # NumPy's conversion, and its error for an integer out of range
-    if runtime.host_visible and result.size <= config.small:
-        view = result._view
-        filled = np.empty_like(view.ghost)
-        filled[...] = value
-        runtime.fill(view, filled)
-        return
-    record_copy(result._view, value)
+def _fill(result: ndarray, fill_value: Any) -> None:
+    own = result._own
+    value: Any = np.empty((), result.dtype) if own is None else own
+    NUMPY.copyto(value, fill_value, casting="unsafe")  # NumPy's conversion, and its error for an integer out of range
+    if own is None:
+        record_copy(result._view, value)
 
 
 def zeros(shape: Any, dtype: Any = None, order: str = "C", *, device: object = None, like: Any = None) -> ndarray:
@@ -103,7 +106,9 @@ def _like(a: Any, dtype: Any, order: str, device: object, shape: Any) -> ndarray
     target = x.dtype if dtype is None else dtypes.check(dtype)
     if shape is not None:
         extent = shape_of(shape)
-        return fresh(runtime, extent, target, _strides(extent, target, order))
+        return _unset(runtime, extent, target, order)
+    if order == "K" and runtime.host_visible and x.size <= config.small:
+        return held(runtime, NUMPY.empty_like(x._ghost, target))
     return fresh(runtime, x.shape, target, layout((x._ghost,), x.shape, target.itemsize, order))
 
 
@@ -123,7 +128,7 @@ def full_like(
     if type(fill_value) is ndarray or np.ndim(fill_value):
         result[...] = fill_value
     else:
-        _fill(result._runtime, result, fill_value)
+        _fill(result, fill_value)
     return result
 
 
@@ -237,9 +242,13 @@ def eye(
     target = dtypes.check(FLOAT64 if dtype is None else dtype, "eye")
     rows = operator.index(n)
     columns = rows if m is None else operator.index(m)
-    result = zeros((rows, columns), target, order, device=device)
     reach = rows + columns
-    diagonal = np.diagonal(result._ghost, max(-reach, min(operator.index(k), reach)))
+    offset = max(-reach, min(operator.index(k), reach))
+    runtime = runtime_of(device)
+    if runtime.host_visible and 0 <= rows * columns <= config.small and order in ("C", "F"):
+        return held(runtime, NUMPY.eye(rows, columns, offset, target, order))
+    result = zeros((rows, columns), target, order, device=device)
+    diagonal = np.diagonal(result._ghost, offset)
     if diagonal.size:
         view_of(result, diagonal, WRITEABLE)[...] = 1
     return result

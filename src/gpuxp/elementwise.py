@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import dtypes
-from .array import READ_ONLY, VALUE, copy_of, host, ndarray, root, view_of
+from .array import READ_ONLY, VALUE, at_hand, copy_of, host, ndarray, root, view_of, wrap
 from .convert import as_operand, asarray, host_call, library, runtime_for
 from .creation import zeros_like
 from .dtypes import DType
@@ -17,6 +17,7 @@ from .manipulation import concatenate, ravel
 from .operators import divmod_
 from .reductions import all as all_
 from .reductions import normalize_axes
+from .threads import quiet_call
 from .ufunc import UFUNCS, into, select
 
 U = UFUNCS
@@ -407,6 +408,9 @@ def matmul(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> ndarra
     a, b = as_operand(x1, runtime), as_operand(x2, runtime)
     if dtype is not None:
         a, b = (v.astype(dtypes.check(dtype), copy=False) for v in (a, b))
+    there = at_hand((a, b))
+    if there is not None and there[0].ndim <= 2 >= there[1].ndim:  # (beyond, broadcasting may give a large result)
+        return into(wrap(runtime, quiet_call(np.matmul, *there)), out, "matmul")
     shape, target = _matmul_shape(a, b)
     result = library("matmul", np.matmul, [a, b], shape, target)
     if not shape:

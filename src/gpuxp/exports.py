@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .array import READ_ONLY, VALUE, WRITEABLE, HostArray, copy_of, host, ndarray, root
+from .array import READ_ONLY, VALUE, WRITEABLE, HostArray, copy_of, ndarray, root, settled
 from .storage import Buffer
 
 HOST = (1, 0)  # kDLCPU
@@ -54,9 +54,7 @@ def dlpack_device(self: ndarray) -> tuple[int, int]:
 def export(array: ndarray) -> HostArray:
     """Return a NumPy array that may outlive this call; commands on shared memory run in step from now on."""
     runtime = array._runtime
-    if runtime.pending(array._view):
-        runtime.flush()
-    value = host(array)
+    value = settled(array)
     if not runtime.host_visible:
         return value if array._state == WRITEABLE else _locked(value)
     if array._state == VALUE:
@@ -122,7 +120,7 @@ class _Holder:
 
 def _note(buffer: Buffer, holder: _Holder) -> None:
     """Remember an export for as long as its holder lives."""
-    buffer.exports = (*(ref for ref in buffer.exports if ref() is not None), weakref.ref(holder))
+    buffer.exports = (*[ref for ref in buffer.exports if ref() is not None], weakref.ref(holder))
 
 
 def _locked(value: HostArray) -> HostArray:

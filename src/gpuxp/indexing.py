@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from .runtime import Runtime  # the engine is loaded with the first array
 
 BASIC, MASK, ADVANCED = range(3)
+_PLAIN = {int, slice, type(None), type(Ellipsis)}
 
 
 def _plain(part: Any) -> tuple[Any, int]:
     """Return one part of a key with 0-d integer arrays as integers, and what kind of part it is."""
     kind = type(part)
-    if kind is int or kind is slice or part is None or part is Ellipsis:
-        return _slice(part) if kind is slice else part, BASIC
+    if kind in _PLAIN:
+        return part, BASIC
     if kind is ndarray:
         if part.ndim == 0 and part.dtype.kind in "iu":
             return int(part), BASIC
@@ -53,17 +54,9 @@ def _host_list(part: Any) -> Any:
     return [host(p) if type(p) is ndarray else p for p in part] if isinstance(part, (list, tuple)) else part
 
 
-def _slice(part: slice) -> slice:
-    """Return a slice whose bounds are no arrays."""
-    bounds = (part.start, part.stop, part.step)
-    if ndarray not in map(type, bounds):
-        return part
-    return slice(*(b if b is None else b.__index__() for b in bounds))
-
-
 def classify(key: Any) -> tuple[Any, int]:
     """Return the key in NumPy's terms, and whether it is basic, one boolean mask, or advanced."""
-    if type(key) is int:
+    if type(key) in _PLAIN:
         return key, BASIC
     if type(key) is not tuple:
         part, kind = _plain(key)
@@ -71,7 +64,7 @@ def classify(key: Any) -> tuple[Any, int]:
             return part, MASK
         return part, kind
     for part in key:
-        if type(part) is not int:
+        if type(part) not in _PLAIN:
             break
     else:
         return key, BASIC
@@ -95,13 +88,13 @@ def _read(value: HostArray, key: tuple[Any, ...]) -> Any:
 
 
 def _basic(self: ndarray, key: Any) -> ndarray:
-    found = self._ghost[key]
+    there = contents(self)
+    found = self._ghost[key] if there is None else there[key]
     if type(found) is np.ndarray:
         return view_of(self, found)
     # every dimension is indexed by an integer: NumPy gives the value, not a view
-    there = contents(self)
     if there is not None:
-        return adopted(self._runtime, there[key])
+        return adopted(self._runtime, found)
     full = key if type(key) is tuple else (key,)
     picked = copy_of(view_of(self, self._ghost[(*(k for k in full if k is not Ellipsis), Ellipsis)]))
     picked._state = VALUE

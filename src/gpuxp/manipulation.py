@@ -11,15 +11,20 @@ from typing import Any
 import numpy as np
 
 from . import dtypes
-from .array import READ_ONLY, WRITEABLE, copy_of, fresh, host, layout, ndarray, view_of
+from .array import READ_ONLY, WRITEABLE, at_hand, copy_of, fresh, host, layout, ndarray, view_of, wrap
+from .config import config
 from .convert import as_operand, host_call, runtime_for
 from .creation import zeros
+from .dtypes import NUMPY
 from .errors import AxisError
 from .geometry import Ghost, Shape, broadcast_shapes, ghost, joined_order, strides_in_order
+from .threads import quiet
 from .ufunc import assign, into
 
 
 def _one(function: str, a: Any) -> ndarray:
+    if type(a) is ndarray:
+        return a
     return as_operand(a, runtime_for(function, (a,)))
 
 
@@ -43,7 +48,7 @@ def reshape(
     x = _one("reshape", a)
     wanted = _index_tuple(newshape if shape is None else shape)
     try:
-        geometry = np.reshape(x._ghost, wanted, order=order, copy=False)
+        geometry = x._ghost.reshape(wanted, order=order, copy=False)
     except ValueError:
         return _reshape_copy(x, wanted, order, copy)
     return copy_of(view_of(x, geometry), order="C") if copy else view_of(x, geometry)
@@ -81,7 +86,7 @@ def ravel(a: Any, order: Any = "C") -> ndarray:
 def transpose(a: Any, axes: Any = None) -> ndarray:
     """Return the array with its axes permuted (reversed by default)."""
     x = _one("transpose", a)
-    return view_of(x, np.transpose(x._ghost, _index_tuple(axes)))
+    return view_of(x, x._ghost.transpose(_index_tuple(axes)))
 
 
 def permute_dims(x: Any, /, axes: Any) -> ndarray:
@@ -194,6 +199,9 @@ def concatenate(
         raise ValueError("need at least one array to concatenate")
     if axis is None:
         parts, axis = [ravel(p) for p in parts], 0
+    there = at_hand(parts) if out is None else None
+    if there is not None and sum(p.size for p in there) <= config.small:
+        return wrap(parts[0]._runtime, quiet(NUMPY.concatenate, there, axis, dtype=dtype, casting=casting))
     shape, axis = _joined_shape(parts, operator.index(axis))
     target = dtypes.check(dtype, "concatenate") if dtype is not None else np.result_type(*(p.dtype for p in parts))
     for part in parts:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import dtypes
-from .array import VALUE, HostArray, at_hand, copy_of, fresh, ndarray, view_of, wrap
+from . import dtypes, small
+from .array import VALUE, HostArray, at_hand, copy_of, fresh, held, host, ndarray, view_of, wrap
 from .convert import as_operand, host_call, runtime_for
 from .dtypes import BOOL, FLOAT32, FLOAT64, INTP, DType
+from .folding import fold
 from .geometry import Ghost, Shape, broadcast_shapes, memory_order, strides_in_order
 from .ops import reducible
 from .tape import REDUCE, Node
@@ -29,6 +30,8 @@ def normalize_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
     """Return the axes as sorted non-negative integers; errors are NumPy's."""
     if axis is None:
         return tuple(range(ndim))
+    if type(axis) is int and -ndim <= axis < ndim:
+        return (axis % ndim,)
     axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
     return tuple(sorted(np.lib.array_utils.normalize_axis_tuple(tuple(operator.index(a) for a in axes), ndim)))
 
@@ -37,6 +40,10 @@ def reduce(
     fn: ufunc, array: Any, axis: Axis, dtype: Any, out: Any, keepdims: bool, initial: Any = None, where: Any = True
 ) -> ndarray:
     """Reduce with a binary ufunc."""
+    if axis is None and where is True and type(array) is ndarray and dtype is out is initial is None:
+        found = small.total(fn.row, array)
+        if found is not None:
+            return _kept(found, array.ndim) if keepdims else found
     name = f"{fn.__name__}.reduce"
     if fn.nin != 2:
         raise ValueError("reduce only supported for binary functions")
@@ -59,6 +66,11 @@ def reduce(
         combined._state = result._state
         result = combined
     return _into(result, out, name)
+
+
+def _kept(value: ndarray, ndim: int) -> ndarray:
+    """Return the result of a total with the dimensions it was taken over."""
+    return held(value._runtime, host(value).reshape((1,) * ndim))
 
 
 def _into(result: ndarray, out: Any, name: str) -> ndarray:
@@ -118,8 +130,6 @@ def _direct(
     fn: ufunc, value: HostArray, axes: tuple[int, ...], inner: DType, acc: DType, kept: tuple[int, ...]
 ) -> HostArray:
     """Reduce a small array at once, in the order that kernels have."""
-    from .folding import fold  # a part of the engine
-
     if dtypes.is_exact(inner) or fn.row.name.startswith("logical"):
         found = fn.numpy.reduce(value, axis=axes, dtype=None if fn.row.name.startswith("logical") else inner)
         return np.asarray(found).astype(acc, copy=False)
@@ -230,9 +240,13 @@ def mean(
     """
     x = as_operand(a, runtime_for("mean", (a,)))
     inner, final = _mean_dtype(x, dtype)
-    total = sum(x, axis=axis, dtype=inner, keepdims=keepdims, where=where)
+    total = _sum_in(inner, x, axis, keepdims, where)
     result = total / _counts(x, axis, where, keepdims)
     return _final(result, final, out, "mean")
+
+
+def _sum_in(dtype: DType, x: ndarray, axis: Axis, keepdims: bool, where: Any) -> ndarray:
+    return sum(x, axis=axis, dtype=None if dtype == x.dtype else dtype, keepdims=keepdims, where=where)
 
 
 def _counts(x: ndarray, axis: Axis, where: Any, keepdims: bool) -> Any:
@@ -241,7 +255,7 @@ def _counts(x: ndarray, axis: Axis, where: Any, keepdims: bool) -> Any:
         if mask.shape != x.shape:
             mask = view_of(mask, np.broadcast_to(mask._ghost, x.shape))
         return sum(mask, axis=axis, keepdims=keepdims)
-    return math.prod(x.shape[d] for d in normalize_axes(axis, x.ndim))
+    return x.size if axis is None else math.prod(x.shape[d] for d in normalize_axes(axis, x.ndim))
 
 
 def _final(result: ndarray, dtype: DType, out: Any, name: str) -> ndarray:
@@ -267,7 +281,7 @@ def _var(a: Any, axis: Axis, dtype: Any, ddof: float, keepdims: bool, where: Any
     centre = (
         given
         if given is not None
-        else sum(x, axis=axis, dtype=inner, keepdims=True, where=where) / _counts(x, axis, where, True)
+        else _sum_in(inner, x, axis, True, where) / _counts(x, axis, where, True)
     )
     widened = x.dtype != inner and not (x.dtype.kind == "c" and inner.kind == "f")
     apart = UFUNCS["subtract"](x, centre, dtype=inner) if widened else x - centre

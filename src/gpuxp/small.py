@@ -6,6 +6,7 @@ The functions made here know one row of the table each; whatever is not of this 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,11 +15,16 @@ import numpy as np
 from . import dtypes
 from .array import HostArray, adopted, contents, is_pending, ndarray
 from .config import config
+from .dtypes import FLOAT64
 from .geometry import broadcast_shapes
+from .kernel import LANES
 from .ops import Elementwise
-from .threads import quiet_call, quietly
+from .threads import quiet, quiet_call, quietly
 
 PYTHON_SCALARS = (int, float, complex)
+_EXTREMES = ("maximum", "minimum")
+_OPERATORS = {"add": operator.add, "multiply": operator.mul}
+_SCALARS = 16
 
 
 def unary(row: Elementwise, otherwise: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -97,6 +103,48 @@ def in_place(row: Elementwise, target: ndarray, other: Any) -> bool:
     target._runtime.direct_calls += 1
     quiet_call(row.ufunc, x, y, x)
     return True
+
+
+def total(row: Elementwise, a: ndarray) -> ndarray | None:
+    """Combine all elements of a small array, to the bits of `gpuxp.kernel.combine`; None where others do it."""
+    x = contents(a)
+    if x is None or not 0 < x.size <= config.small or not row.associative:
+        return None
+    kind = x.dtype.kind
+    if kind in "biu" or row.name.startswith("logical"):
+        found = quiet_call(row.ufunc.reduce, x, None)
+    elif kind != "f" or x.dtype.itemsize == 2:
+        return None
+    elif row.name in _EXTREMES:
+        found = quiet_call(row.ufunc.reduce, x, None)
+        if found == 0 or found != found:  # the order decides which zero, or which NaN
+            return None
+    elif x.size <= LANES and row.name in _OPERATORS:
+        found = quiet(_halved, row, x.flatten())
+    else:
+        return None
+    runtime = a._runtime
+    runtime.direct_calls += 1
+    return adopted(runtime, found)
+
+
+def _halved(row: Elementwise, lanes: HostArray) -> Any:
+    """Combine one row of lanes; the last few as scalars, which costs less than calls on arrays."""
+    width = lanes.size
+    while width > _SCALARS:
+        half = 1 << (width - 1).bit_length() - 1
+        into = lanes[: width - half]
+        row.ufunc(into, lanes[half:width], into)
+        width = half
+    lanes = lanes[:width]
+    values: list[Any] = lanes.tolist() if lanes.dtype == FLOAT64 else list(lanes)  # a Python float is a float64
+    combine = _OPERATORS[row.name]
+    while width > 1:
+        half = 1 << (width - 1).bit_length() - 1
+        for j in range(width - half):
+            values[j] = combine(values[j], values[half + j])
+        width = half
+    return values[0] + 0.0 if row.name == "add" else values[0]  # (never a negative zero)
 
 
 def _packed(row: Elementwise, a: ndarray) -> HostArray | None:
