@@ -40,7 +40,7 @@ def kind_of(name: str, member: object) -> str:
         return "library"
     if any(mark in source for mark in HOST):
         return "host"
-    if "reduce(" in source or "_record" in source or "select(" in source or "fresh(" in source:
+    if "reduce(" in source or "_record" in source or "select(" in source or "fresh(" in source or "_unset(" in source:
         return "kernel"
     return "view" if VIEWS in source else "composed"
 

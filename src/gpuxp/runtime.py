@@ -20,7 +20,7 @@ from .backends.reference import ReferenceBackend
 from .config import config
 from .dtypes import DType
 from .errors import ForkError, Unsupported
-from .geometry import Ghost, Shape, broadcast_strides, collapse, ghost
+from .geometry import Ghost, Shape, broadcast_strides, collapse, key_of, placed
 from .kernel import Kernel
 from .schedule import Plan, Step, Trace, make_plan
 from .storage import Buffer, View
@@ -42,6 +42,7 @@ class Runtime:
         self.name = name
         self.backend = backend
         self.host_visible = backend.caps.host_visible
+        self._memory = backend.caps.memory
         self.lock = threading.RLock()
         self.nodes: list[Node] = []
         self.epoch = 1  # of the commands that are being recorded
@@ -58,14 +59,14 @@ class Runtime:
 
     def new_buffer(self, shape: Shape, dtype: DType, strides: Shape | None = None) -> View:
         """Return a view of a new buffer that has no memory yet; impossible sizes raise here."""
-        made = ghost(shape, dtype, strides)
+        made, key = placed(shape, dtype, strides)
         nbytes = made.nbytes
-        if nbytes > self.backend.caps.memory:
+        if nbytes > self._memory:
             raise MemoryError(
                 f"Unable to allocate {nbytes / 2**30:.3g} GiB for an array with shape {shape} and data type {dtype}: "
                 f"{self.name} has {self.backend.caps.memory / 2**30:.3g} GiB"
             )
-        return View(Buffer(self, nbytes), made)
+        return View(Buffer(self, nbytes), made, False, key)
 
     def adopt(self, array: Array) -> View:
         """Return a view of a host array, whose memory becomes the buffer where the device can use it."""
@@ -77,7 +78,7 @@ class Runtime:
                 self.counters["host_writes"] += 1
             return view
         if array.flags.c_contiguous:
-            return View(Buffer(self, array.nbytes, array), array, real=True)
+            return View(Buffer(self, array.nbytes, array), array, True, key_of(0, array))
         mem = host_memory(array)
         return View(Buffer(self, mem.nbytes, mem), array, real=True)
 
@@ -99,13 +100,15 @@ class Runtime:
             for view in node.outs:
                 buffer = view.buffer
                 buffer.write_epoch = epoch
-                shared = shared or buffer.shared
                 self.pending_bytes += buffer.nbytes
+                if buffer.foreign or buffer.exports:
+                    shared = shared or buffer.shared
             for value in node.ins:
                 if type(value) is View:
                     buffer = value.buffer
                     buffer.read_epoch = epoch
-                    shared = shared or buffer.shared
+                    if buffer.foreign or buffer.exports:
+                        shared = shared or buffer.shared
             if config.debug:
                 node.site = "{}:{}".format(*fallback.user_site())
             self.nodes.append(node)

@@ -71,13 +71,14 @@ class View:
     `ghost` lies over the void, or (`real`) over the buffer's own memory; then it is also the host's way to the data.
     """
 
-    __slots__ = ("_key", "buffer", "ghost", "real")
+    __slots__ = ("_covers", "_key", "buffer", "ghost", "real")
 
-    def __init__(self, buffer: Buffer, ghost: Ghost, real: bool = False) -> None:
+    def __init__(self, buffer: Buffer, ghost: Ghost, real: bool = False, key: Key | None = None) -> None:
         self.buffer = buffer
         self.ghost = ghost
         self.real = real
-        self._key: Key | None = None
+        self._key = key
+        self._covers: bool | None = None
 
     @property
     def key(self) -> Key:
@@ -99,9 +100,13 @@ class View:
 
     def covers(self) -> bool:
         """Whether the view holds every byte of its buffer exactly once."""
-        return self.ghost.nbytes == self.buffer.nbytes and (
-            self.ghost.flags.c_contiguous or self.ghost.flags.f_contiguous or _packed(self.ghost)
-        )
+        found = self._covers
+        if found is None:
+            ghost = self.ghost
+            found = self._covers = ghost.nbytes == self.buffer.nbytes and (
+                ghost.flags.c_contiguous or ghost.flags.f_contiguous or _packed(ghost)
+            )
+        return found
 
 
 def _packed(ghost: Ghost) -> bool:

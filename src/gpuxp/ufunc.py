@@ -22,10 +22,11 @@ from .array import (
     settled,
     wrap,
 )
+from .config import config
 from .convert import as_operand, asarray, host_call, runtime_for
 from .dtypes import BOOL, DType
 from .errors import mixed_devices
-from .geometry import broadcast_shapes, broadcasts_to, c_strides
+from .geometry import Shape, broadcast_shapes, broadcasts_to, c_strides
 from .ops import ELEMENTWISE, ArrayBuilder, Elementwise
 from .small import PYTHON_SCALARS, binary, too_large, unary
 from .storage import View
@@ -57,6 +58,7 @@ class ufunc:  # noqa: N801 - NumPy's name
         self.row = row
         self.numpy = row.ufunc
         self.nin = row.nin
+        self._compares = name in _COMPARISONS
         self._small: Any = unary(row, _nothing) if row.nin == 1 else binary(row, _nothing)
         self.__name__ = self.__qualname__ = name
         self.nargs = row.nin + 1
@@ -116,6 +118,24 @@ class ufunc:  # noqa: N801 - NumPy's name
 
     def plain(self, *args: Any) -> ndarray:
         """Apply the function without keywords to operands that are not small arrays, or not alike."""
+        shape: Shape | None = None
+        kinds: list[Any] = []
+        for a in args:
+            if type(a) is ndarray:
+                own = a._own
+                ghost = a._view.ghost if own is None else own
+                if shape is None:
+                    runtime, shape, size = a._runtime, ghost.shape, ghost.size
+                elif ghost.shape != shape or a._runtime is not runtime:
+                    break
+                kinds.append(ghost.dtype)
+            elif type(a) in PYTHON_SCALARS:
+                kinds.append(type(a))
+            else:
+                break
+        else:
+            if shape is not None and size > config.small:
+                return self._record_alike(runtime, shape, args, tuple(kinds))
         runtime = runtime_for(self.__name__, args)
         operands = [a if type(a) is ndarray or type(a) in PYTHON_SCALARS else as_operand(a, runtime) for a in args]
         direct = self._direct(runtime, operands)
@@ -144,10 +164,24 @@ class ufunc:  # noqa: N801 - NumPy's name
             return tuple(self.numpy.resolve_dtypes((*found, None), signature=wanted, casting=casting))
         return (*dtypes.resolve(self.numpy, found)[: self.nin], target)
 
+    def _record_alike(self, runtime: Runtime, shape: Shape, operands: Sequence[Any], kinds: tuple[Any, ...]) -> ndarray:
+        """Record the function of large arrays of one shape, and Python scalars: the common case, with little work."""
+        if self._compares and int in kinds and self._out_of_range(operands) is not None:
+            return self._record(runtime, list(operands), None, True, None, "same_kind", "K")
+        loop = dtypes.resolve(self.numpy, kinds)
+        ins: Any = [a._view if type(a) is ndarray else np.asarray(a, d) for a, d in zip(operands, loop, strict=False)]
+        out = loop[-1]
+        strides = None
+        if len(shape) > 1:
+            strides = layout([v.ghost for v in ins if type(v) is View], shape, out.itemsize)
+        result = fresh(runtime, shape, out, strides)
+        runtime.record(Node(self.row.name, MAP, (result._view,), tuple(ins), loop, shape))
+        return result
+
     def _record(
         self, runtime: Runtime, operands: list[Any], out: Any, where: Any, dtype: Any, casting: Any, order: str
     ) -> ndarray:
-        constant = self._out_of_range(operands) if self.__name__ in _COMPARISONS else None
+        constant = self._out_of_range(operands) if self._compares else None
         loop = self.resolve(operands, dtype, casting) if constant is None else (BOOL, BOOL, BOOL)
         arrays = [a for a in operands if type(a) is ndarray]
         mask = None if where is True else as_operand(where, runtime)
