@@ -24,7 +24,7 @@ from .geometry import Ghost, Shape, broadcast_strides, collapse, key_of, placed
 from .kernel import Kernel
 from .schedule import Plan, Step, Trace, make_plan
 from .storage import Buffer, View
-from .tape import LIBRARY, REDUCE, Node
+from .tape import LIBRARY, REDUCE, Node, repeating
 from .threads import quiet
 
 _signal: Any = importlib.import_module("_signal")  # what `signal` wraps in enums that cost more than a small flush
@@ -119,7 +119,7 @@ class Runtime:
                     if view.buffer.error is not None:
                         raise _again(view.buffer.error)
             elif len(self.nodes) >= config.tape or self.pending_bytes > _PENDING_BYTES:
-                self.flush()
+                self.flush(repeating(self.nodes))
 
     def pending_write(self, view: View) -> bool:
         """Whether a recorded command is still to write the view's buffer."""
@@ -173,43 +173,44 @@ class Runtime:
 
     # Flushing
 
-    def flush(self) -> None:
-        """Run every recorded command."""
+    def flush(self, count: int | None = None) -> None:
+        """Run every recorded command, or the first `count`."""
         with self.lock:  # another thread may be at it: then wait
             if not self.nodes:
                 return
             with deferred_interrupts() as interrupted:
-                nodes, self.nodes = self.nodes, []
+                nodes, rest, self.nodes = self.nodes[:count], self.nodes[count:] if count else [], []
                 self.epoch += 1
                 self.pending_bytes = 0
                 self.counters["flushes"] += 1
                 self.counters["nodes"] += len(nodes)
                 try:
-                    self._execute(nodes, interrupted)
+                    self._execute(nodes, rest, interrupted)
                 finally:
+                    self._put_back(rest)
                     self.done = self.epoch - 1
 
-    def _execute(self, nodes: Sequence[Node], interrupted: Sequence[int]) -> None:
+    def _execute(self, nodes: Sequence[Node], rest: Sequence[Node], interrupted: Sequence[int]) -> None:
         """Plan and run commands, until `interrupted` fills."""
         try:
-            trace = Trace(nodes)
+            trace = Trace(nodes, rest)
             plan = self._plan(trace)
         except Exception as error:
             _poison(nodes, error)
             return
         for done, step in enumerate(plan.steps):
             if interrupted:
-                self._put_back(trace, plan.steps[done:])
+                self._put_back([nodes[n] for n in sorted(n for left in plan.steps[done:] for n in left.nodes)])
                 break
             self._run(trace, step)
 
-    def _put_back(self, trace: Trace, steps: Sequence[Step]) -> None:
-        """Return the commands that an interrupt kept from running to the tape, in program order."""
-        for number in sorted(n for step in steps for n in step.nodes):
-            node = trace.nodes[number]
+    def _put_back(self, nodes: Sequence[Node]) -> None:
+        """Return commands that have not run to the tape."""
+        for node in nodes:
             self.nodes.append(node)
             for view in node.outs:
                 view.buffer.write_epoch = self.epoch
+                self.pending_bytes += view.buffer.nbytes
             for view in node.reads():
                 view.buffer.read_epoch = self.epoch
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy
 
 import gpuxp
+from gpuxp import runtime
 from gpuxp.backends import software
 from gpuxp.devices import runtime_of
 from gpuxp.testing import public_class
@@ -47,10 +48,11 @@ class Setup:
     small: int = 0
     num_threads: int = 1
     tape: int = 256
+    cut: bool = False  # a full tape runs only half of its commands, as if it repeated its beginning
 
     def __str__(self) -> str:
         return (f"{self.device} tile={self.tile} fusion={int(self.fusion)} small={self.small} "
-                f"threads={self.num_threads} tape={self.tape}")  # fmt: skip
+                f"threads={self.num_threads} tape={self.tape}" + " cut" * self.cut)  # fmt: skip
 
 
 SETUPS = (
@@ -69,6 +71,8 @@ SETUPS = (
     Setup(small=5, tile=1),
     Setup(small=12),
     Setup(tile=1, tape=2),
+    Setup(tape=6, cut=True),
+    Setup(tile=7, tape=2, cut=True),
 )
 
 
@@ -154,6 +158,9 @@ def applied(setup: Setup) -> Iterator[None]:
     """Run a block under a setup; with two threads even the smallest loop uses both."""
     before = software._PARALLEL
     software._PARALLEL = 1 if setup.num_threads > 1 else before
+    repeating = runtime.repeating
+    if setup.cut:
+        runtime.repeating = lambda nodes: (len(nodes) + 1) // 2
     settings = {"tile": setup.tile, "fusion": setup.fusion, "small": setup.small, "num_threads": setup.num_threads,
                 "tape": setup.tape, "fallback": "allow"}  # fmt: skip
     try:
@@ -163,6 +170,7 @@ def applied(setup: Setup) -> Iterator[None]:
             yield
     finally:
         software._PARALLEL = before
+        runtime.repeating = repeating
 
 
 def compare(statements: Sequence[Any], wanted: Sequence[Outcome], setup: Setup) -> None:
