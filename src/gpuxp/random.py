@@ -36,7 +36,7 @@ def _shuffle(fn: Callable[..., Any], x: Any, *args: Any) -> None:
         fn(x, *args)
         return
     check_writeable(x, "shuffle")
-    update(x, x._view.buffer.runtime, "random.shuffle", lambda value: fn(value, *args))
+    update(x, x._runtime, "random.shuffle", lambda value: fn(value, *args))
 
 
 class _Wrapped:
