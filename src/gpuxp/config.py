@@ -29,7 +29,7 @@ class Config:
     small: int = 16384  # arrays up to this size run at once instead of being recorded
     tape: int = 256  # recorded operations that force a flush
     tier: str = "auto"  # software GPU: kernels compiled when hot (auto), never (interpreter) or always (compiled)
-    cache: str = ""  # folder of compiled kernels; empty means the user's cache folder, "off" none
+    cache: str = "user"  # folder of compiled kernels; "user" means the user's cache folder, "off" none
     fusion: bool = True  # join operations into kernels
     debug: bool = False  # list every kernel with its time and bytes on stderr
     verify: bool = False  # run every kernel on the reference too, and compare
@@ -61,7 +61,7 @@ _PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "small": (lambda t: _natural(t, 0), "an integer of 0 or more"),
     "tape": (lambda t: _natural(t, 1), "an integer of 1 or more"),
     "tier": (lambda t: _one_of(t, TIERS), "one of " + ", ".join(TIERS)),
-    "cache": (str, "a folder, or off"),
+    "cache": (str, "a folder, user or off"),
     "fusion": (_boolean, "0 or 1"),
     "debug": (_boolean, "0 or 1"),
     "verify": (_boolean, "0 or 1"),

@@ -23,7 +23,7 @@ from .errors import ForkError, Unsupported
 from .geometry import Ghost, Shape, broadcast_strides, collapse, key_of, placed
 from .kernel import Kernel
 from .schedule import Plan, Step, Trace, make_plan
-from .storage import Buffer, View
+from .storage import Buffer, View, host_memory
 from .tape import LIBRARY, REDUCE, Node, repeating
 from .threads import quiet
 
@@ -445,26 +445,6 @@ def _loop(
     return (1,), [() if p in results else (0,) for p in range(len(views))], kept
 
 
-def host_memory(array: Array) -> Array:
-    """Return the block of memory that an array lies in, contiguous, so that views can be laid over it."""
-    if array.flags.c_contiguous:
-        return array
-    if array.flags.f_contiguous:
-        return array.T
-    low, high = np.lib.array_utils.byte_bounds(array)
-    return np.asarray(_Memory(array, low, high))
-
-
-class _Memory:
-    """A block of foreign memory, kept alive by the array it came from."""
-
-    def __init__(self, array: Array, low: int, high: int) -> None:
-        self.array = array
-        self.__array_interface__ = {
-            "shape": (high - low,), "typestr": "|u1", "data": (low, not array.flags.writeable), "version": 3,
-        }  # fmt: skip
-
-
 def _again(error: BaseException) -> BaseException:
     """Return the error to raise for a result that could not be computed."""
     fresh = type(error)(*error.args)
@@ -498,4 +478,4 @@ def deferred_interrupts() -> Iterator[list[int]]:
             before(_signal.SIGINT, None)
 
 
-__all__ = ["LIBRARY", "Runtime", "deferred_interrupts", "host_memory"]
+__all__ = ["LIBRARY", "Runtime", "deferred_interrupts"]

@@ -125,3 +125,23 @@ def _packed(ghost: Ghost) -> bool:
             return False
         reach *= extent
     return True
+
+
+def host_memory(array: Ghost) -> Ghost:
+    """Return the block of memory that an array lies in, contiguous, so that views can be laid over it."""
+    if array.flags.c_contiguous:
+        return array
+    if array.flags.f_contiguous:
+        return array.T
+    low, high = np.lib.array_utils.byte_bounds(array)
+    return np.asarray(_Memory(array, low, high))
+
+
+class _Memory:
+    """A block of foreign memory, kept alive by the array it came from."""
+
+    def __init__(self, array: Ghost, low: int, high: int) -> None:
+        self.array = array
+        self.__array_interface__ = {
+            "shape": (high - low,), "typestr": "|u1", "data": (low, not array.flags.writeable), "version": 3,
+        }  # fmt: skip

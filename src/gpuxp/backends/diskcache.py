@@ -30,12 +30,12 @@ def _folder(setting: str) -> Path | None:
     """Return the cache folder, made if need be; None where it cannot be private or is turned off."""
     if setting == "off":
         return None
-    if setting:
-        path = Path(setting)
-    else:
+    if setting == "user":
         import platformdirs
 
         path = Path(platformdirs.user_cache_dir("gpuxp", appauthor=False)) / "kernels"
+    else:
+        path = Path(setting)
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return path if _is_private(path) else None
