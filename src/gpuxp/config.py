@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -119,13 +120,15 @@ def configure(**settings: Any) -> Iterator[Config]:
             setattr(config, name, value)
 
 
+@functools.lru_cache(maxsize=1)
+def _cores() -> int:
+    """Return how many processors this process may use; asking costs more than a small kernel."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def num_threads() -> int:
     """Return how many threads the software GPU uses."""
-    return (
-        config.num_threads or len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else (config.num_threads or os.cpu_count() or 1)
-    )
+    return config.num_threads or _cores()
 
 
 __all__ = ["Config", "UnknownDeviceError", "config", "configure", "num_threads", "read_environment"]

@@ -7,7 +7,7 @@ import itertools
 import math
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -73,15 +73,14 @@ class Prepared:
         """Run the kernel."""
         self._run([address(a.mem) + a.offset for a in args], scalars)
 
-    def _run(self, addresses: Sequence[int], scalars: Sequence[Any]) -> None:
+    def _run(self, addresses: list[int], scalars: Sequence[Any]) -> None:
         """Hand out the units to the threads."""
         table, at, function, units = self._table, self._at, self._compiled.function, self.units
-        for place, value in enumerate(addresses, self._first):
-            table[place] = value
+        table[self._first : self._first + len(addresses)] = cast("list[ctypes.c_int64 | int]", addresses)
         for place, (scalar, dtype) in enumerate(zip(scalars, self.kernel.scalars, strict=True), self._scalars):
             table[place] = _bits(np.asarray(scalar, dtype))
         threads = threads_for(self.elements, units)
-        if threads <= 1:
+        if threads == 1:
             function(at, 0, units)
             return
         tasks = min(units, 4 * threads)

@@ -31,9 +31,9 @@ class _Lease:
 
     __slots__ = ("__array_interface__", "_block", "_pool")
 
-    def __init__(self, pool: Pool, block: Array, nbytes: int) -> None:
+    def __init__(self, pool: Pool, block: Array) -> None:
         self._pool, self._block = pool, block
-        self.__array_interface__ = block[:nbytes].__array_interface__
+        self.__array_interface__ = block.__array_interface__
 
     def __del__(self) -> None:
         self._pool.give(self._block)
@@ -67,7 +67,7 @@ class Pool:
             except MemoryError:
                 self.clear()
                 block = aligned(size)
-        return np.asarray(_Lease(self, block, nbytes))
+        return np.asarray(_Lease(self, block))[:nbytes]
 
     def give(self, block: Array) -> None:
         """Keep a block, as far as the limit allows."""
