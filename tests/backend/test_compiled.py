@@ -15,7 +15,7 @@ import pytest
 import gpuxp as np
 from gpuxp.backends import tier as tiers
 from gpuxp.backends.base import Arg
-from gpuxp.backends.tier import HOT, Tier
+from gpuxp.backends.tier import CALL, HOT, Tier
 from gpuxp.codegen.layout import Layout
 from gpuxp.codegen.llvm import render
 from gpuxp.devices import runtime_of
@@ -42,7 +42,7 @@ def test_a_kernel_is_compiled_when_it_is_hot() -> None:
     size = 1 << 16
     shape, args = operands(size)
     with np.configure(tier="auto"):
-        for _ in range(HOT // (size * len(DOUBLE.body)) - 1):
+        for _ in range(HOT // ((size + CALL) * len(DOUBLE.body))):
             assert tier.choose(shape, args) is None
         tiers.settle()
         assert tier.choose(shape, args) is None  # the work that makes it hot is still the interpreter's

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 HOT = 1 << 25  # elements x instructions that the interpreter does before a kernel is worth a compile (about 10 ms)
+CALL = 1 << 11  # elements that the interpreter could do in the time that one instruction's call takes
 _GEOMETRIES = 64  # prepared launches that one kernel keeps
 _FEW = 16  # so few reduced elements leave the lanes of a row empty
 
@@ -62,7 +63,7 @@ class Tier:
         """Return compiled code for a launch, or None while the interpreter has to do it.
 
         A layout of a kernel is compiled, by another thread, once the interpreter has done `HOT` elements times
-        instructions of it: as much work as a compile costs. ``GPUXP_TIER`` overrides that.
+        instructions of it, calls included: as much work as a compile costs. ``GPUXP_TIER`` overrides that.
         """
         if config.tier == "interpreter" or 0 in shape:
             return None
@@ -84,7 +85,7 @@ class Tier:
             if config.tier == "compiled":
                 self._compile(layout)
             else:
-                self._work[layout] += math.prod(shape) * len(self._kernel.body)
+                self._work[layout] += (math.prod(shape) + CALL) * len(self._kernel.body)
                 if self._work[layout] >= HOT:
                     self._compiled[layout] = None
                     _compiler().submit(self._compile, layout)
