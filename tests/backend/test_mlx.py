@@ -421,6 +421,24 @@ def test_sorting(on_device: None, dtype: str) -> None:
         assert np.array_equal(falling, host)
 
 
+@pytest.mark.parametrize("norm", [None, "ortho", "forward", "backward"])
+@pytest.mark.parametrize("name", ["fft", "ifft", "rfft", "irfft"])
+def test_transforms(on_device: None, name: str, norm: str | None) -> None:
+    rng = np.random.default_rng(11)
+    for shape, n in (((64,), None), ((3, 45), None), ((3, 45), 50), ((2, 2, 97), 30), ((5, 2), 1)):
+        x = rng.standard_normal(shape).astype(np.float32)
+        for y in (x,) if name == "rfft" else (x, (x + 1j * x[..., ::-1]).astype(np.complex64)):
+            got = np.asarray(getattr(gpuxp.fft, name)(gpuxp.asarray(y), n, norm=norm))
+            want = getattr(np.fft, name)(y, n, norm=norm)
+            wide = getattr(np.fft, name)(y.astype(complex if y.dtype.kind == "c" else float), n, norm=norm)
+            assert (got.dtype, got.shape) == (want.dtype, want.shape)
+            assert np.abs(got - wide).max() <= 20 * np.finfo(np.float32).eps * np.abs(wide).max()
+    with gpuxp.configure(fallback="allow"), pytest.raises(ValueError, match="Invalid norm"):
+        getattr(gpuxp.fft, name)(gpuxp.ones(4, "float32"), norm="other")
+    with gpuxp.configure(fallback="error"), pytest.raises(FallbackError, match="no kernel of its own"):
+        getattr(gpuxp.fft, name)(gpuxp.ones(4))
+
+
 def test_calls_that_mlx_lacks_go_to_the_host() -> None:
     for call, array, why in (
         (lambda x: x @ x, np.ones((2, 2), int), "none for int64"),
