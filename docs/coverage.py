@@ -40,7 +40,7 @@ def kind_of(name: str, member: object) -> str:
         return "library"
     if any(mark in source for mark in HOST):
         return "host"
-    if "reduce(" in source or "_record" in source or "select(" in source or "fresh(" in source:
+    if "reduce(" in source or "_record" in source or "select(" in source or "fresh(" in source or "_unset(" in source:
         return "kernel"
     return "view" if VIEWS in source else "composed"
 
@@ -56,7 +56,8 @@ def spelled(row_name: str) -> str:
 
 def table() -> str:
     """Return the whole page."""
-    members = {n: m for n, m in namespace.MEMBERS.items() if not n.startswith("_") and not inspect.ismodule(m)}
+    members = {n: namespace.member(n) for n in namespace.names() if not n.startswith("_")}
+    members = {n: m for n, m in members.items() if not inspect.ismodule(m)}
     kinds = {name: kind_of(name, member) for name, member in members.items()}
     counts = {
         kind: sum(k == kind for k in kinds.values())

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import tempfile
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-import gpuxp
-from gpuxp.config import config
+_CACHE = tempfile.TemporaryDirectory(prefix="gpuxp-tests-")
+os.environ["GPUXP_CACHE"] = _CACHE.name  # the tests neither read nor fill the user's cache
+
+import gpuxp  # noqa: E402
+from gpuxp.config import config  # noqa: E402
+from gpuxp.devices import runtime_of  # noqa: E402
 
 _COMMON = {
     "deadline": None,
@@ -48,3 +53,4 @@ def _settings_stay() -> Iterator[None]:
     before = dataclasses.astuple(config)
     yield
     assert dataclasses.astuple(config) == before, "the test leaves gpuxp's settings changed"
+    assert not runtime_of("cpu").backend.caps.counters["compile_errors"], "LLVM refused a kernel"

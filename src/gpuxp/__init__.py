@@ -24,13 +24,18 @@ def __getattr__(name: str) -> _Any:
     """Load the parts that few programs need when they are asked for."""
     if name == "testing":
         return _importlib.import_module("gpuxp.testing")
-    raise AttributeError(f"module 'gpuxp' has no attribute {name!r}; the names it has are in docs/coverage.md")
+    found = globals()[name] = _namespace.member(name)
+    return found
 
 
-globals().update(_namespace.MEMBERS)
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_namespace.names(), "testing"})
+
+
+globals().update(_namespace.members())
 
 __all__ = [  # noqa: PLE0604 - the namespace is a table
-    *sorted(n for n in _namespace.MEMBERS if not n.startswith("_")),
+    *sorted(n for n in _namespace.names() if not n.startswith("_")),
     "Device", "FallbackError", "HostFallbackWarning", "LinAlgError", "MixedDeviceError", "UnknownDeviceError",
     "config", "configure", "default_device", "device", "devices", "stats",
 ]  # fmt: skip

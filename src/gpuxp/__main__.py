@@ -14,7 +14,7 @@ from typing import Any
 import gpuxp
 from gpuxp.config import num_threads
 
-_LIBRARIES = ("numpy", "numba", "pyopencl", "mlx", "array-api-compat", "scipy", "scikit-learn")
+_LIBRARIES = ("numpy", "llvmlite", "pyopencl", "mlx", "array-api-compat", "scipy", "scikit-learn")
 
 
 def _version_of(name: str) -> str | None:

@@ -11,30 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import dlpack, dtypes
+from . import dtypes
 from .config import config
 from .devices import Device, runtime_of
 from .dtypes import DType
 from .errors import unsupported_dtype
 from .geometry import Ghost, Shape, c_strides, ghost, memory_order, strides_in_order
-from .runtime import Runtime
-from .storage import Buffer, Owner, View
+from .storage import View
 from .tape import MAP, Node
 from .threads import quiet
 
+if TYPE_CHECKING:
+    from .runtime import Runtime  # the engine is loaded with the first array
+
 HostArray = np.ndarray[Any, Any]
 WRITEABLE, READ_ONLY, VALUE = 0, 2, 1
-
-
-class _Export:
-    """What NumPy holds while it looks at a buffer's memory."""
-
-    def __init__(self, owner: Owner, host: HostArray, read_only: bool) -> None:
-        self.owner = owner
-        self.__array_interface__ = dict(host.__array_interface__)
-        if read_only:
-            self.__array_interface__["data"] = (host.__array_interface__["data"][0], True)
-        self.host = host
+_new, _asarray, _HOST = object.__new__, np.asarray, np.ndarray  # found faster so
 
 
 class Flags:
@@ -53,12 +45,12 @@ class Flags:
         self._array._set_writeable(bool(value))
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._array._view.ghost.flags, name)
+        return getattr(self._array._ghost.flags, name)
 
     def __getitem__(self, name: str) -> Any:
         if name in ("W", "WRITEABLE"):
             return self.writeable
-        flags: Any = self._array._view.ghost.flags
+        flags: Any = self._array._ghost.flags
         return flags[name]
 
     def __setitem__(self, name: str, value: bool) -> None:
@@ -67,7 +59,7 @@ class Flags:
         self.writeable = value
 
     def __repr__(self) -> str:
-        shown = repr(self._array._view.ghost.flags).splitlines()
+        shown = repr(self._array._ghost.flags).splitlines()
         return "\n".join(f"  WRITEABLE : {self.writeable}" if "WRITEABLE" in line else line for line in shown)
 
 
@@ -87,11 +79,14 @@ class ndarray:  # noqa: N801 - NumPy's name
            [ 3, 14,  5]])
     """
 
-    __slots__ = ("__weakref__", "_base", "_owner", "_state", "_view")
+    __slots__ = ("__weakref__", "_base", "_made", "_own", "_owner", "_runtime", "_state")
     __array_priority__ = 100.0
 
-    _view: View
-    _owner: Owner
+    # host memory (contiguous, if not a view of another array's) that no command knows of; None once it has a `_made`
+    _own: HostArray | None
+    _made: View | None
+    _owner: ndarray | None  # the first array to see the buffer, which keeps it wanted; None: this one
+    _runtime: Runtime
     _state: int
     _base: Any
 
@@ -132,15 +127,28 @@ class ndarray:  # noqa: N801 - NumPy's name
     # What it is
 
     @property
+    def _view(self) -> View:
+        """The array as commands see it."""
+        return self._made or _introduce(self)
+
+    @property
+    def _ghost(self) -> Ghost:
+        """The geometry as an array of NumPy's."""
+        own = self._own
+        return self._view.ghost if own is None else own
+
+    @property
     def shape(self) -> Shape:
         """Extent of each dimension; assigning reshapes in place where no copy is needed."""
-        found: Shape = self._view.ghost.shape
+        own = self._own
+        found: Shape = self._view.ghost.shape if own is None else own.shape
         return found
 
     @shape.setter
     def shape(self, shape: Any) -> None:
+        view = self._view
         try:
-            self._view = self._view.with_ghost(np.reshape(self._view.ghost, shape, copy=False))
+            self._made = view.with_ghost(np.reshape(view.ghost, shape, copy=False))
         except ValueError:
             np.reshape(ghost(self.shape, self.dtype), shape)  # raises where the sizes differ
             raise AttributeError(
@@ -150,33 +158,36 @@ class ndarray:  # noqa: N801 - NumPy's name
     @property
     def dtype(self) -> DType:
         """NumPy dtype of the elements."""
-        found: DType = self._view.ghost.dtype
+        own = self._own
+        found: DType = self._view.ghost.dtype if own is None else own.dtype
         return found
 
     @property
     def ndim(self) -> int:
         """Number of dimensions."""
-        return self._view.ghost.ndim
+        own = self._own
+        return self._view.ghost.ndim if own is None else own.ndim
 
     @property
     def size(self) -> int:
         """Number of elements."""
-        return self._view.ghost.size
+        own = self._own
+        return self._view.ghost.size if own is None else own.size
 
     @property
     def itemsize(self) -> int:
         """Bytes of one element."""
-        return self._view.ghost.itemsize
+        return self._ghost.itemsize
 
     @property
     def nbytes(self) -> int:
         """Bytes of all elements."""
-        return self._view.ghost.nbytes
+        return self._ghost.nbytes
 
     @property
     def strides(self) -> Shape:
         """Bytes to step in each dimension."""
-        return self._view.ghost.strides
+        return self._ghost.strides
 
     @property
     def flags(self) -> Flags:
@@ -191,10 +202,10 @@ class ndarray:  # noqa: N801 - NumPy's name
     @property
     def device(self) -> Device:
         """Name of the device that holds the array."""
-        return Device(self._view.buffer.runtime.name)
+        return Device(self._runtime.name)
 
     def _set_writeable(self, value: bool) -> None:
-        if value and self._state == READ_ONLY and (self._view.buffer.foreign or self._base is not None):
+        if value and self._state == READ_ONLY and (self._base is not None or self._view.buffer.foreign):
             raise ValueError("cannot set WRITEABLE flag to True of this array")
         if self._state != VALUE:
             self._state = WRITEABLE if value else READ_ONLY
@@ -202,7 +213,7 @@ class ndarray:  # noqa: N801 - NumPy's name
     # To the host
 
     def __len__(self) -> int:
-        shape: Shape = self._view.ghost.shape
+        shape = self.shape
         if not shape:
             raise TypeError("len() of unsized object")
         return shape[0]
@@ -259,38 +270,6 @@ class ndarray:  # noqa: N801 - NumPy's name
         """Return the elements' bytes."""
         return host(self).tobytes(order)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> HostArray:
-        """Return a NumPy array: of the same memory where NumPy can see it, else a copy."""
-        exported = export(self)
-        if dtype is not None and np.dtype(dtype) != exported.dtype:
-            if copy is False:
-                raise ValueError("Unable to avoid copy while creating an array as requested: the dtype differs")
-            return exported.astype(dtype)
-        return exported.copy() if copy else exported
-
-    def __dlpack__(
-        self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None
-    ) -> Any:
-        """Export the array: without a copy where the host sees the memory."""
-        if stream is not None:
-            raise ValueError("__dlpack__: stream must be None, the data is exported from host memory")
-        home = self.__dlpack_device__()
-        wanted = home if dl_device is None else tuple(dl_device)
-        if wanted not in (home, dlpack.HOST):
-            raise BufferError(f"__dlpack__: cannot export to DLPack device {wanted}, only to {home} or {dlpack.HOST}")
-        if wanted != dlpack.HOST:
-            return _export_on_device(copy_of(self) if copy else self, home)
-        if self._state != WRITEABLE and max_version is None:
-            copy = True if copy is None else copy
-        exported = _shared_with_host(self) if copy is False and home != dlpack.HOST else export(self)
-        if copy:
-            exported = exported.copy()
-        return exported.__dlpack__(max_version=max_version)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        """Return the DLPack device of the memory: ``(1, 0)`` is the host's."""
-        return self._view.buffer.runtime.backend.caps.dlpack_device
-
     def __reduce__(self) -> Any:
         return _rebuild, (np.array(host(self)), self._state == VALUE)
 
@@ -303,21 +282,95 @@ class ndarray:  # noqa: N801 - NumPy's name
 
 def _rebuild(value: HostArray, is_value: bool) -> ndarray:
     """Unpickle onto the default device."""
-    runtime = runtime_of()
-    return make(runtime.adopt(value), state=VALUE if is_value else WRITEABLE)
+    return held(runtime_of(), value, VALUE if is_value else WRITEABLE)
 
 
 # Between arrays and views
 
 
-def make(view: View, owner: Owner | None = None, state: int = WRITEABLE, base: Any = None) -> ndarray:
-    """Return the array over a view; without `owner` it is the first to see the buffer."""
-    self = object.__new__(ndarray)
-    self._view = view
-    self._owner = owner if owner is not None else Owner(view.buffer)
+def make(view: View, state: int = WRITEABLE) -> ndarray:
+    """Return the first array over a buffer: while it lives, the buffer is wanted."""
+    self = _new(ndarray)
+    buffer = view.buffer
+    buffer.owner = weakref.ref(self)
+    self._own = None
+    self._made = view
+    self._owner = None
+    self._runtime = buffer.runtime
     self._state = state
-    self._base = base
+    self._base = None
     return self
+
+
+def held(runtime: Runtime, value: HostArray, state: int = WRITEABLE) -> ndarray:
+    """Return an array that takes over a host array, which nobody else may hold."""
+    if not runtime.host_visible or not value.flags.c_contiguous:
+        return make(runtime.adopt(value), state)
+    self = _new(ndarray)
+    self._own = value
+    self._made = None
+    self._owner = None
+    self._runtime = runtime
+    self._state = state
+    self._base = None
+    return self
+
+
+def _introduce(array: ndarray) -> View:
+    """Give host memory a view for the tape: from now on the runtime knows when it may be used."""
+    runtime = array._runtime
+    with runtime.lock:
+        own = array._own
+        if own is not None:
+            if array._owner is None:
+                view = runtime.adopt(own)
+                view.buffer.owner = weakref.ref(array)
+            else:
+                view = View(array._owner._view.buffer, own, True)
+            array._made = view  # in this order: who reads without the lock must find one of the two
+            array._own = None
+    assert array._made is not None
+    return array._made
+
+
+def contents(array: ndarray) -> HostArray | None:
+    """Return the array's memory if the host may use it now; None where recorded commands come first."""
+    own = array._own
+    if own is not None and (array._owner is None or array._owner._own is not None):
+        return own
+    runtime, view = array._runtime, array._view
+    buffer = view.buffer
+    if not runtime.host_visible or buffer.mem is None or buffer.write_epoch > runtime.done or buffer.error is not None:
+        return None
+    return view.ghost if view.real else runtime.host(view)
+
+
+def at_hand(arrays: Sequence[ndarray]) -> list[HostArray] | None:
+    """Return the contents of small arrays that are there: NumPy is done with them before they are recorded."""
+    limit = config.small
+    found = []
+    for array in arrays:
+        if array.size > limit:
+            return None
+        own = contents(array)
+        if own is None:
+            return None
+        found.append(own)
+    return found
+
+
+def is_pending(array: ndarray) -> bool:
+    """Whether a recorded command is still to read or write the array's buffer."""
+    if array._own is not None and (array._owner is None or array._owner._own is not None):
+        return False
+    return array._runtime.pending(array._view)
+
+
+def settled(array: ndarray) -> HostArray:
+    """Return the contents for changing them in place: nothing that is recorded reads or writes them any more."""
+    if is_pending(array):
+        array._runtime.flush()
+    return host(array)
 
 
 def fresh(runtime: Runtime, shape: Shape, dtype: DType, strides: Shape | None = None) -> ndarray:
@@ -325,45 +378,61 @@ def fresh(runtime: Runtime, shape: Shape, dtype: DType, strides: Shape | None = 
     return make(runtime.new_buffer(shape, dtype, strides))
 
 
+def root(array: ndarray) -> ndarray:
+    """Return the first array over the buffer: two arrays with one root can share memory."""
+    return array if array._owner is None else array._owner
+
+
 def view_of(array: ndarray, geometry: Ghost, state: int | None = None) -> ndarray:
     """Return a view of `array` with the geometry that NumPy made from its ghost."""
-    if state is None:
-        state = array._state if array._state != VALUE else WRITEABLE
-    base = array if array._base is None else array._base
-    return make(array._view.with_ghost(geometry), array._owner, state, base)
+    self = _new(ndarray)
+    if array._own is not None:
+        self._own = geometry
+        self._made = None
+    else:
+        self._own = None
+        self._made = array._view.with_ghost(geometry)
+    self._owner = root(array)
+    self._runtime = array._runtime
+    self._state = state if state is not None else array._state if array._state != VALUE else WRITEABLE
+    self._base = array if array._base is None else array._base
+    return self
 
 
 def wrap(runtime: Runtime, result: Any) -> ndarray:
     """Return a host result as an array: a NumPy scalar becomes a 0-d value."""
+    state = WRITEABLE
     if type(result) is not np.ndarray:
-        result = np.asarray(result)
-        if result.dtype not in dtypes.SUPPORTED:
-            raise unsupported_dtype(result.dtype)
-        return make(runtime.adopt(result), state=VALUE)
+        result, state = np.asarray(result), VALUE
     if result.dtype not in dtypes.SUPPORTED:
         raise unsupported_dtype(result.dtype)
-    return make(runtime.adopt(result if result.base is None or result.flags.owndata else result.copy(order="K")))
+    return held(runtime, result if result.base is None or result.flags.owndata else result.copy(order="K"), state)
 
 
 def adopted(runtime: Runtime, result: Any) -> ndarray:
     """Return what a ufunc made of small host arrays as an array: `wrap` for a result that needs no checks."""
-    self = object.__new__(ndarray)
-    if type(result) is np.ndarray:
+    self = _new(ndarray)
+    if type(result) is _HOST:
+        if result.ndim > 1 and not result.flags.c_contiguous:
+            return make(runtime.adopt(result))
+        self._own = result
         self._state = WRITEABLE
     else:
-        result = np.asarray(result)
+        self._own = _asarray(result)
         self._state = VALUE
-    buffer = Buffer(runtime, result.nbytes, result)
-    self._view = View(buffer, result, True)
-    self._owner = Owner(buffer)
+    self._made = None
+    self._owner = None
+    self._runtime = runtime
     self._base = None
-    return self if result.flags.c_contiguous else make(runtime.adopt(result))
+    return self
 
 
 def host(array: ndarray) -> HostArray:
     """Return the contents for reading: never hand this to a user, it may be the buffer's own memory."""
-    view = array._view
-    return view.buffer.runtime.host(view)
+    own = array._own
+    if own is not None and (array._owner is None or array._owner._own is not None):
+        return own
+    return array._runtime.host(array._view)
 
 
 def host_operand(array: ndarray) -> Any:
@@ -372,82 +441,14 @@ def host_operand(array: ndarray) -> Any:
     return found[()] if array._state == VALUE else found
 
 
-def export(array: ndarray) -> HostArray:
-    """Return a NumPy array that may outlive this call; commands on shared memory run in step from now on."""
-    runtime = array._view.buffer.runtime
-    if runtime.pending(array._view):
-        runtime.flush()
-    value = host(array)
-    if not runtime.host_visible:
-        return value if array._state == WRITEABLE else _locked(value)
-    if array._state == VALUE:
-        return value.copy()
-    return _exported(array, value)
-
-
-def _export_on_device(array: ndarray, device: tuple[int, int]) -> Any:
-    """Return a DLPack capsule over the device's own memory; commands on it run in step while it is held."""
-    view = array._view
-    _settle(array)
-    holder = _Holder(array._owner)
-    view.buffer.exports = (*view.buffer.exports, weakref.ref(holder))
-    geometry = view.ghost
-    handle = view.buffer.mem.handle
-    return dlpack.capsule(handle, device, array.dtype, geometry.shape, geometry.strides, view.offset, holder)
-
-
-def _settle(array: ndarray) -> None:
-    """Have everything recorded on the array's buffer done, and raise if that failed."""
-    view = array._view
-    runtime = view.buffer.runtime
-    if runtime.pending(view):
-        runtime.flush()
-    if view.buffer.error is not None:
-        runtime.host(view)
-    runtime.ensure(view.buffer)
-    runtime.backend.sync()
-
-
-def _shared_with_host(array: ndarray) -> HostArray:
-    """Return a NumPy array over the memory of a device that shares the host's, such as an OpenCL device on the CPU."""
-    share = array._view.buffer.runtime.backend.caps.share
-    if share is None:
-        raise BufferError(f"__dlpack__: an array on {array.device} can only be moved to the host by copy")
-    _settle(array)
-    view = array._view
-    geometry = view.ghost
-    seen: HostArray = np.ndarray(geometry.shape, geometry.dtype, share(view.buffer.mem), view.offset, geometry.strides)
-    return _exported(array, seen)
-
-
-def _exported(array: ndarray, seen: HostArray) -> HostArray:
-    """Return host memory of an array for others to hold; while they do, commands on it run in step."""
-    holder = _Export(array._owner, seen, array._state == READ_ONLY)
-    buffer = array._view.buffer
-    buffer.exports = (*buffer.exports, weakref.ref(holder))
-    return np.asarray(holder)
-
-
-class _Holder:
-    """What the consumer of a capsule keeps alive."""
-
-    def __init__(self, owner: Owner) -> None:
-        self.owner = owner
-
-
-def _locked(value: HostArray) -> HostArray:
-    value.flags.writeable = False
-    return value
-
-
 def copy_of(array: ndarray, dtype: DType | None = None, order: str = "K") -> ndarray:
     """Return a copy, converted to `dtype`."""
     target = array.dtype if dtype is None else dtype
+    there = at_hand((array,))
+    if there is not None:
+        return held(array._runtime, quiet(_host_copy, there[0], target, order))
     shape = array.shape
-    runtime = array._view.buffer.runtime
-    if is_direct(runtime, (array._view,)):
-        return make(runtime.adopt(quiet(_host_copy, runtime.host(array._view), target, order)))
-    out = fresh(runtime, shape, target, layout((array._view,), shape, target.itemsize, order))
+    out = fresh(array._runtime, shape, target, layout((array._ghost,), shape, target.itemsize, order))
     record_copy(out._view, array._view)
     return out
 
@@ -463,38 +464,22 @@ def record_copy(out: View, value: View | HostArray) -> None:
     runtime.record(Node("copy", MAP, (out,), (value,), (loop, loop), out.ghost.shape))
 
 
-def layout(views: Sequence[View], shape: Shape, itemsize: int, order: str = "K") -> Shape | None:
+def layout(ghosts: Sequence[Ghost], shape: Shape, itemsize: int, order: str = "K") -> Shape | None:
     """Return the strides of a result as NumPy lays it out; None means C order."""
     if order == "C" or len(shape) < 2:
         return None
     if order == "F":
         return strides_in_order(shape, tuple(range(len(shape) - 1, -1, -1)), itemsize)
-    flags = [v.ghost.flags for v in views if v.ghost.ndim]
+    flags = [g.flags for g in ghosts if g.ndim]
     if all(f.c_contiguous for f in flags):
         return None
     if order == "A":
         fortran = all(f.f_contiguous for f in flags)
-        return layout(views, shape, itemsize, "F" if fortran else "C")
+        return layout(ghosts, shape, itemsize, "F" if fortran else "C")
     operands = []
-    for view in views:
-        ghost = view.ghost
-        own = tuple(0 if n == 1 else s for n, s in zip(ghost.shape, ghost.strides, strict=True))
-        operands.append((0,) * (len(shape) - ghost.ndim) + own)
+    for g in ghosts:
+        own = tuple(0 if n == 1 else s for n, s in zip(g.shape, g.strides, strict=True))
+        operands.append((0,) * (len(shape) - g.ndim) + own)
     axes = memory_order(len(shape), tuple(operands))
     strides = strides_in_order(shape, axes, itemsize)
     return None if strides == c_strides(shape, itemsize) else strides
-
-
-def is_direct(runtime: Runtime, views: Sequence[View], size: int | None = None) -> bool:
-    """Whether an operation on these views is done faster at once, by NumPy, than recorded: small, and all there."""
-    if not runtime.host_visible:
-        return False
-    limit = config.small
-    if size is not None and size > limit:
-        return False
-    done = runtime.done
-    for view in views:
-        buffer = view.buffer
-        if view.ghost.size > limit or buffer.write_epoch > done or buffer.mem is None or buffer.error is not None:
-            return False
-    return True

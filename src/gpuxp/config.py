@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 from .errors import UnknownDeviceError
 
 POLICIES = ("allow", "warn", "error")
+TIERS = ("auto", "interpreter", "compiled")
 
 
 @dataclass
@@ -27,6 +29,8 @@ class Config:
     tile: int = 49152  # elements that the tile interpreter works on at once
     small: int = 16384  # arrays up to this size run at once instead of being recorded
     tape: int = 256  # recorded operations that force a flush
+    tier: str = "auto"  # software GPU: kernels compiled when hot (auto), never (interpreter) or always (compiled)
+    cache: str = "user"  # folder of compiled kernels; "user" means the user's cache folder, "off" none
     fusion: bool = True  # join operations into kernels
     debug: bool = False  # list every kernel with its time and bytes on stderr
     verify: bool = False  # run every kernel on the reference too, and compare
@@ -43,8 +47,8 @@ def _boolean(text: str) -> bool:
     return {"0": False, "false": False, "off": False, "1": True, "true": True, "on": True}[text.lower()]
 
 
-def _policy(text: str) -> str:
-    if text not in POLICIES:
+def _one_of(text: str, allowed: tuple[str, ...]) -> str:
+    if text not in allowed:
         raise ValueError
     return text
 
@@ -52,11 +56,13 @@ def _policy(text: str) -> str:
 # field -> (parser, what a good value looks like)
 _PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "device": (str, "a device name"),
-    "fallback": (_policy, "one of " + ", ".join(POLICIES)),
+    "fallback": (lambda t: _one_of(t, POLICIES), "one of " + ", ".join(POLICIES)),
     "num_threads": (lambda t: _natural(t, 0), "an integer of 0 or more"),
     "tile": (lambda t: _natural(t, 1), "an integer of 1 or more"),
     "small": (lambda t: _natural(t, 0), "an integer of 0 or more"),
     "tape": (lambda t: _natural(t, 1), "an integer of 1 or more"),
+    "tier": (lambda t: _one_of(t, TIERS), "one of " + ", ".join(TIERS)),
+    "cache": (str, "a folder, user or off"),
     "fusion": (_boolean, "0 or 1"),
     "debug": (_boolean, "0 or 1"),
     "verify": (_boolean, "0 or 1"),
@@ -114,13 +120,15 @@ def configure(**settings: Any) -> Iterator[Config]:
             setattr(config, name, value)
 
 
+@functools.lru_cache(maxsize=1)
+def _cores() -> int:
+    """Return how many processors this process may use; asking costs more than a small kernel."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def num_threads() -> int:
     """Return how many threads the software GPU uses."""
-    return (
-        config.num_threads or len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else (config.num_threads or os.cpu_count() or 1)
-    )
+    return config.num_threads or _cores()
 
 
 __all__ = ["Config", "UnknownDeviceError", "config", "configure", "num_threads", "read_environment"]

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import dtypes, fallback
-from .array import READ_ONLY, VALUE, WRITEABLE, copy_of, fresh, host, host_operand, is_direct, make, ndarray, wrap
+from .array import (
+    READ_ONLY,
+    VALUE,
+    WRITEABLE,
+    at_hand,
+    copy_of,
+    fresh,
+    held,
+    host,
+    host_operand,
+    make,
+    ndarray,
+    wrap,
+)
 from .devices import open_runtimes, runtime_of
 from .dtypes import NUMPY, DType
 from .errors import mixed_devices, unsupported_dtype
 from .geometry import Shape
-from .runtime import Runtime
 from .tape import LIBRARY, Node
 from .threads import quiet
+
+if TYPE_CHECKING:
+    from .runtime import Runtime  # the engine is loaded with the first array
 
 
 def asarray(
@@ -70,7 +85,7 @@ def asarray(
         value = value.astype(dtypes.check(value.dtype))
     if not value.flags.owndata:
         value = value.copy(order="K")
-    return make(runtime.adopt(value))
+    return held(runtime, value)
 
 
 def _plain(obj: Any) -> Any:
@@ -94,7 +109,7 @@ def _share(obj: Any, dtype: DType | None, runtime: Runtime) -> ndarray:
 
 
 def _from_array(obj: ndarray, dtype: Any, order: str | None, device: object, copy: bool | None) -> ndarray:
-    source = obj._view.buffer.runtime
+    source = obj._runtime
     runtime = source if device is None else runtime_of(device)
     target = obj.dtype if dtype is None else dtypes.check(dtype)
     same_layout = order in (None, "K", "A") or bool(obj.flags["F" if order == "F" else "C"])
@@ -103,7 +118,7 @@ def _from_array(obj: ndarray, dtype: Any, order: str | None, device: object, cop
     if copy is False:
         raise ValueError("Unable to avoid copy while creating an array as requested.")
     if runtime is not source:
-        moved = make(runtime.adopt(np.array(host(obj), order="K")))
+        moved = held(runtime, np.array(host(obj), order="K"))
         return moved if target == moved.dtype else copy_of(moved, target)
     return copy_of(obj, target, order or "K")
 
@@ -122,7 +137,7 @@ def runtime_for(function: str, values: Sequence[Any]) -> Runtime:
     found: Runtime | None = None
     for value in values:
         if type(value) is ndarray:
-            runtime = value._view.buffer.runtime
+            runtime = value._runtime
             if found is None:
                 found = runtime
             elif found is not runtime:
@@ -135,8 +150,7 @@ def host_call(name: str, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> A
 
     On the software GPU this is the library itself; for other devices it is a fallback, and counted.
     """
-    arrays = [*_arrays_in(args), *_arrays_in(tuple(kwargs.values()))]
-    runtime = runtime_for(name, arrays)
+    runtime = runtime_for(name, _arrays_in((*args, *kwargs.values())))
     if not runtime.host_visible:
         fallback.on_host(runtime.name, name, "no kernel of its own")
     runtime.counters["library_calls"] += 1
@@ -159,10 +173,11 @@ def library(
     `fn` is the call for NumPy; a device's own of this name gets the parameters.
     """
     runtime = runtime_for(name, ins)
-    views = tuple(a._view for a in ins)
-    if is_direct(runtime, views):
+    there = at_hand(ins)
+    if there is not None:
         runtime.counters["library_calls"] += 1
-        return wrap(runtime, quiet(fn, *(runtime.host(v) for v in views)))
+        return wrap(runtime, quiet(fn, *there))
+    views = tuple(a._view for a in ins)
     out = fresh(runtime, shape, dtype, strides)
     loop = (*(v.ghost.dtype for v in views), dtype)
     attr = tuple(parameters.items())
@@ -188,7 +203,7 @@ def _lower(value: Any) -> Any:
         seen.flags.writeable = False
         return seen
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
-        return type(value)(_lower(v) for v in value)
+        return type(value)([_lower(v) for v in value])
     return value
 
 
@@ -213,11 +228,10 @@ def evaluate(*arrays: Any) -> None:
     >>> np.evaluate(x)
     """
     given = _arrays_in(arrays)
-    runtimes = {a._view.buffer.runtime for a in given} if arrays else set(open_runtimes())
+    runtimes = {a._runtime for a in given} if arrays else set(open_runtimes())
     for runtime in runtimes:
         runtime.flush()
         runtime.backend.sync()
     for array in given:
-        error = array._view.buffer.error
-        if error is not None:
+        if array._made is not None and array._made.buffer.error is not None:
             host(array)

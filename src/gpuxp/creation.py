@@ -5,21 +5,23 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import dtypes
-from .array import READ_ONLY, WRITEABLE, fresh, host, layout, make, ndarray, record_copy, view_of
+from .array import READ_ONLY, WRITEABLE, fresh, held, host, layout, make, ndarray, record_copy, view_of, wrap
 from .config import config
 from .convert import as_operand, asarray, runtime_for
 from .devices import runtime_of
 from .dtypes import FLOAT64, INT64, NUMPY, DType
 from .geometry import Shape
-from .runtime import Runtime
 from .tape import MAP, Node
 from .threads import quiet
 from .ufunc import UFUNCS, select
+
+if TYPE_CHECKING:
+    from .runtime import Runtime  # the engine is loaded with the first array
 
 
 def shape_of(shape: Any) -> Shape:
@@ -42,8 +44,15 @@ def _strides(shape: Shape, dtype: DType, order: str) -> Shape | None:
 def empty(shape: Any, dtype: Any = None, order: str = "C", *, device: object = None, like: Any = None) -> ndarray:
     """Return an array whose elements are not set."""
     target = dtypes.check(FLOAT64 if dtype is None else dtype, "empty")
-    extent = shape_of(shape)
-    return fresh(runtime_of(device), extent, target, _strides(extent, target, order))
+    return _unset(runtime_of(device), shape_of(shape), target, order)
+
+
+def _unset(runtime: Runtime, shape: Shape, dtype: DType, order: str) -> ndarray:
+    """Return an array whose elements are not set: host memory if it is small."""
+    strides = _strides(shape, dtype, order)
+    if runtime.host_visible and math.prod(shape) <= config.small:
+        return held(runtime, NUMPY.empty(shape, dtype, "C" if strides is None else "F"))
+    return fresh(runtime, shape, dtype, strides)
 
 
 def full(
@@ -64,24 +73,20 @@ def full(
     runtime = runtime_of(device)
     value = fill_value if type(fill_value) is ndarray else np.asarray(fill_value)
     target = dtypes.check(value.dtype if dtype is None else dtype, "full")
-    result = fresh(runtime, extent, target, _strides(extent, target, order))
+    result = _unset(runtime, extent, target, order)
     if type(value) is ndarray or value.ndim:
         result[...] = value
     else:
-        _fill(runtime, result, fill_value)
+        _fill(result, fill_value)
     return result
 
 
-def _fill(runtime: Runtime, result: ndarray, fill_value: Any) -> None:
-    value: Any = np.empty((), result.dtype)
-    np.copyto(value, fill_value, casting="unsafe")  # NumPy's conversion, and its error for an integer out of range
-    if runtime.host_visible and result.size <= config.small:
-        view = result._view
-        filled = np.empty_like(view.ghost)
-        filled[...] = value
-        runtime.fill(view, filled)
-        return
-    record_copy(result._view, value)
+def _fill(result: ndarray, fill_value: Any) -> None:
+    own = result._own
+    value: Any = np.empty((), result.dtype) if own is None else own
+    NUMPY.copyto(value, fill_value, casting="unsafe")  # NumPy's conversion, and its error for an integer out of range
+    if own is None:
+        record_copy(result._view, value)
 
 
 def zeros(shape: Any, dtype: Any = None, order: str = "C", *, device: object = None, like: Any = None) -> ndarray:
@@ -97,12 +102,14 @@ def ones(shape: Any, dtype: Any = None, order: str = "C", *, device: object = No
 def _like(a: Any, dtype: Any, order: str, device: object, shape: Any) -> ndarray:
     """Return an unset array shaped and laid out like `a`."""
     x = as_operand(a, runtime_for("like", (a,)))
-    runtime = x._view.buffer.runtime if device is None else runtime_of(device)
+    runtime = x._runtime if device is None else runtime_of(device)
     target = x.dtype if dtype is None else dtypes.check(dtype)
     if shape is not None:
         extent = shape_of(shape)
-        return fresh(runtime, extent, target, _strides(extent, target, order))
-    return fresh(runtime, x.shape, target, layout((x._view,), x.shape, target.itemsize, order))
+        return _unset(runtime, extent, target, order)
+    if order == "K" and runtime.host_visible and x.size <= config.small:
+        return held(runtime, NUMPY.empty_like(x._ghost, target))
+    return fresh(runtime, x.shape, target, layout((x._ghost,), x.shape, target.itemsize, order))
 
 
 def empty_like(
@@ -121,7 +128,7 @@ def full_like(
     if type(fill_value) is ndarray or np.ndim(fill_value):
         result[...] = fill_value
     else:
-        _fill(result._view.buffer.runtime, result, fill_value)
+        _fill(result, fill_value)
     return result
 
 
@@ -168,7 +175,7 @@ def arange(
         raise ValueError("arange: cannot compute length")
     length = 0 if span <= 0 else math.ceil(span)
     if runtime.host_visible and length <= config.small or found.kind in "bc":
-        return make(runtime.adopt(NUMPY.arange(first, last, by, target)))
+        return held(runtime, NUMPY.arange(first, last, by, target))
     result = fresh(runtime, (length,), found)
     zero, one = (np.asarray(v).astype(found) for v in (first, first + by))
     _progression(runtime, result, zero, quiet(np.subtract, one, zero))
@@ -194,7 +201,7 @@ def linspace(
     target = None if dtype is None else dtypes.check(dtype, "linspace")
     ends = [host(v) if type(v) is ndarray else v for v in (start, stop)]
     values, step = NUMPY.linspace(*ends, operator.index(num), endpoint, True, target, axis)
-    result = make(runtime.adopt(np.array(values)))
+    result = wrap(runtime, values)
     return (result, step) if retstep else result
 
 
@@ -208,7 +215,7 @@ def _from_numpy(name: str) -> Callable[..., Any]:
             kwargs["dtype"] = dtypes.check(kwargs["dtype"], name)
         plain = [host(a) if type(a) is ndarray else a for a in args]
         found = fn(*plain, **{k: host(v) if type(v) is ndarray else v for k, v in kwargs.items()})
-        return asarray(found, device=runtime.name)
+        return wrap(runtime, found)
 
     create.__name__ = create.__qualname__ = name
     create.__doc__ = f"{_first_line(fn)}\n\nThe same as `numpy.{name}`, with the result on a device."
@@ -235,9 +242,13 @@ def eye(
     target = dtypes.check(FLOAT64 if dtype is None else dtype, "eye")
     rows = operator.index(n)
     columns = rows if m is None else operator.index(m)
-    result = zeros((rows, columns), target, order, device=device)
     reach = rows + columns
-    diagonal = np.diagonal(result._view.ghost, max(-reach, min(operator.index(k), reach)))
+    offset = max(-reach, min(operator.index(k), reach))
+    runtime = runtime_of(device)
+    if runtime.host_visible and 0 <= rows * columns <= config.small and order in ("C", "F"):
+        return held(runtime, NUMPY.eye(rows, columns, offset, target, order))
+    result = zeros((rows, columns), target, order, device=device)
+    diagonal = np.diagonal(result._ghost, offset)
     if diagonal.size:
         view_of(result, diagonal, WRITEABLE)[...] = 1
     return result
@@ -284,9 +295,9 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
     """Return coordinate arrays from coordinate vectors."""
     runtime = runtime_for("meshgrid", xi)
     vectors = [as_operand(x, runtime) for x in xi]
-    ghosts = np.meshgrid(*(v._view.ghost for v in vectors), copy=False, sparse=sparse, indexing=indexing)  # type: ignore[call-overload]
+    ghosts = np.meshgrid(*(v._ghost for v in vectors), copy=False, sparse=sparse, indexing=indexing)  # type: ignore[call-overload]
     views = [view_of(v, g) for v, g in zip(vectors, ghosts, strict=True)]
-    return tuple(v.copy() for v in views) if copy else tuple(view_of(v, v._view.ghost, READ_ONLY) for v in views)
+    return tuple(v.copy() for v in views) if copy else tuple(view_of(v, v._ghost, READ_ONLY) for v in views)
 
 
 def from_dlpack(x: Any, /, *, device: object = None, copy: bool | None = None) -> ndarray:

@@ -8,14 +8,14 @@ import importlib.util
 import os
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .backends.base import Backend
-from .backends.reference import ReferenceBackend
-from .backends.software import SoftwareBackend
 from .config import config
 from .errors import UnknownDeviceError
-from .runtime import Runtime
+
+if TYPE_CHECKING:
+    from .backends.base import Backend
+    from .runtime import Runtime  # the engine is loaded with the first array
 
 
 class Device(str):
@@ -34,6 +34,18 @@ _lock = threading.RLock()
 _current: contextvars.ContextVar[str | None] = contextvars.ContextVar("gpuxp_device", default=None)
 
 
+def _open_software(which: str) -> Backend:
+    from .backends.software import SoftwareBackend
+
+    return SoftwareBackend()
+
+
+def _open_reference(which: str) -> Backend:
+    from .backends.reference import ReferenceBackend
+
+    return ReferenceBackend()
+
+
 def _open_opencl(which: str) -> Backend:
     from .backends.opencl import OpenCLBackend  # loads a GPU library: only when the device is asked for
 
@@ -48,8 +60,8 @@ def _open_mlx(which: str) -> Backend:
 
 # kind -> (opens a device from what follows the colon, module that must be installed, how to get it)
 _KINDS: dict[str, tuple[Callable[[str], Backend], str | None, str]] = {
-    "cpu": (lambda which: SoftwareBackend(), None, ""),
-    "reference": (lambda which: ReferenceBackend(), None, ""),
+    "cpu": (_open_software, None, ""),
+    "reference": (_open_reference, None, ""),
     "opencl": (_open_opencl, "pyopencl", "pip install 'gpuxp[opencl]' and an OpenCL driver"),
     "mlx": (_open_mlx, "mlx", "pip install 'gpuxp[mlx]'"),
 }
@@ -98,6 +110,8 @@ def _open(device: object) -> Runtime:
                 raise UnknownDeviceError(
                     f"device {device!r} needs {module} ({remedy}); now there is {', '.join(devices())}"
                 )
+            from .runtime import Runtime
+
             try:
                 _runtimes[name] = Runtime(name, opener(which or "0"))
             except (ImportError, LookupError) as error:

@@ -11,8 +11,6 @@ from typing import Any
 
 from .dtypes import DType
 
-HOST = (1, 0)  # kDLCPU
-
 _CODES = {"i": 0, "u": 1, "f": 2, "c": 5, "b": 6}
 _NAME = b"dltensor"  # consumers rename a capsule that they take over
 

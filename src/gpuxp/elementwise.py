@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import dtypes
-from .array import READ_ONLY, VALUE, copy_of, host, ndarray, view_of
+from .array import READ_ONLY, VALUE, at_hand, copy_of, host, ndarray, root, view_of, wrap
 from .convert import as_operand, asarray, host_call, library, runtime_for
 from .creation import zeros_like
 from .dtypes import DType
@@ -17,6 +17,7 @@ from .manipulation import concatenate, ravel
 from .operators import divmod_
 from .reductions import all as all_
 from .reductions import normalize_axes
+from .threads import quiet_call
 from .ufunc import UFUNCS, into, select
 
 U = UFUNCS
@@ -83,14 +84,14 @@ def round(a: Any, /, decimals: int = 0, out: Any = None) -> ndarray:
 def real(val: Any, /) -> ndarray:
     """Return the real part: a view of a complex array, the array itself if it is real."""
     x = _one("real", val)
-    return view_of(x, x._view.ghost.real, x._state) if x.dtype.kind == "c" else x
+    return view_of(x, x._ghost.real, x._state) if x.dtype.kind == "c" else x
 
 
 def imag(val: Any, /) -> ndarray:
     """Return the imaginary part: a view of a complex array, zeros for a real one."""
     x = _one("imag", val)
     if x.dtype.kind == "c":
-        return view_of(x, x._view.ghost.imag, x._state)
+        return view_of(x, x._ghost.imag, x._state)
     result = zeros_like(x)
     result._state = VALUE if x._state == VALUE else READ_ONLY  # as NumPy's: writing it could not change the array
     return result
@@ -245,10 +246,10 @@ def diff(a: Any, /, n: int = 1, axis: int = -1, prepend: Any = None, append: Any
 def _edge(x: ndarray, value: Any, axis: int) -> ndarray | None:
     if value is None:
         return None
-    edge = as_operand(value, x._view.buffer.runtime)
+    edge = as_operand(value, x._runtime)
     if edge.ndim == 0:
         shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
-        edge = view_of(edge, np.broadcast_to(edge._view.ghost, shape))
+        edge = view_of(edge, np.broadcast_to(edge._ghost, shape))
     return edge
 
 
@@ -379,7 +380,7 @@ def size(a: Any, axis: Any = None) -> int:
 def shares_memory(a: Any, b: Any, /, max_work: Any = None) -> bool:
     """Return whether two arrays have an element in common."""
     if type(a) is ndarray and type(b) is ndarray:
-        if a._view.buffer is not b._view.buffer:
+        if root(a) is not root(b):
             return False
         return bool(np.shares_memory(_over_void(a), _over_void(b), max_work=max_work))
     return bool(np.shares_memory(host(a) if type(a) is ndarray else a, host(b) if type(b) is ndarray else b, max_work))
@@ -407,6 +408,9 @@ def matmul(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> ndarra
     a, b = as_operand(x1, runtime), as_operand(x2, runtime)
     if dtype is not None:
         a, b = (v.astype(dtypes.check(dtype), copy=False) for v in (a, b))
+    there = at_hand((a, b))
+    if there is not None and there[0].ndim <= 2 >= there[1].ndim:  # (beyond, broadcasting may give a large result)
+        return into(wrap(runtime, quiet_call(np.matmul, *there)), out, "matmul")
     shape, target = _matmul_shape(a, b)
     result = library("matmul", np.matmul, [a, b], shape, target)
     if not shape:

@@ -7,7 +7,6 @@ from typing import Any
 from .array import ndarray
 from .config import config
 from .devices import runtime_of
-from .schedule import Trace, make_plan
 
 
 def explain(x: Any = None) -> str:
@@ -24,7 +23,9 @@ def explain(x: Any = None) -> str:
     ...     print("1 kernel" in np.explain(y))
     True
     """
-    runtime = x._view.buffer.runtime if type(x) is ndarray else runtime_of()
+    from .schedule import Trace, make_plan  # a part of the engine
+
+    runtime = x._runtime if type(x) is ndarray else runtime_of()
     with runtime.lock:
         nodes = list(runtime.nodes)
         lines = [f"device {runtime.name}: {runtime.backend.caps.description}"]

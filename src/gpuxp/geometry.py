@@ -59,6 +59,13 @@ def ghost(shape: Shape, dtype: DType, strides: Shape | None = None, offset: int 
         raise
 
 
+@lru_cache(maxsize=1024)
+def placed(shape: Shape, dtype: DType, strides: Shape | None) -> tuple[Ghost, Key]:
+    """Return the ghost of a whole new buffer, and its key."""
+    made = ghost(shape, dtype, strides)
+    return made, key_of(0, made)
+
+
 def _refuse(shape: Shape, dtype: DType) -> None:
     """Raise NumPy's error for a size that cannot be had."""
     nbytes = math.prod(shape) * dtype.itemsize

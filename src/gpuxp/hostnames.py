@@ -152,10 +152,13 @@ r_, c_ = _Indexer(np.r_), _Indexer(np.c_)
 mgrid, ogrid = _Grid(np.mgrid), _Grid(np.ogrid)
 s_, index_exp = np.s_, np.index_exp
 
-NAMES: dict[str, Any] = {name: _row(name) for name in (*ROWS, *MAKERS) if hasattr(np, name)}
-NAMES |= {name: _plain(name) for name in PLAIN}
-NAMES |= {
-    "einsum": einsum, "apply_along_axis": apply_along_axis, "piecewise": piecewise, "select": select,
-    "vectorize": vectorize, "poly1d": poly1d, "r_": r_, "c_": c_, "mgrid": mgrid, "ogrid": ogrid,
-    "s_": s_, "index_exp": index_exp,
-}  # fmt: skip
+_WRITTEN = "einsum apply_along_axis piecewise select vectorize poly1d r_ c_ mgrid ogrid s_ index_exp".split()
+NAMES = (*(name for name in (*ROWS, *MAKERS) if hasattr(np, name)), *PLAIN, *_WRITTEN)
+
+
+def __getattr__(name: str) -> Any:
+    """Make the function of a row when it is asked for."""
+    if name not in NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    made = globals()[name] = _plain(name) if name in PLAIN else _row(name)
+    return made

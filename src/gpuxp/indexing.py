@@ -6,26 +6,29 @@ is a selection, and fuses. Other keys need the values of the indices: they run a
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .array import VALUE, HostArray, copy_of, host, make, ndarray, view_of, wrap
+from .array import VALUE, HostArray, adopted, contents, copy_of, held, host, is_pending, ndarray, root, view_of
 from .config import config
 from .convert import as_operand, asarray, host_call, runtime_for
 from .dtypes import BOOL
-from .runtime import Runtime
-from .threads import quiet
+from .threads import quiet_call
 from .ufunc import assign, check_writeable, choose, into, update
 
+if TYPE_CHECKING:
+    from .runtime import Runtime  # the engine is loaded with the first array
+
 BASIC, MASK, ADVANCED = range(3)
+_PLAIN = {int, slice, type(None), type(Ellipsis)}
 
 
 def _plain(part: Any) -> tuple[Any, int]:
     """Return one part of a key with 0-d integer arrays as integers, and what kind of part it is."""
     kind = type(part)
-    if kind is int or kind is slice or part is None or part is Ellipsis:
-        return _slice(part) if kind is slice else part, BASIC
+    if kind in _PLAIN:
+        return part, BASIC
     if kind is ndarray:
         if part.ndim == 0 and part.dtype.kind in "iu":
             return int(part), BASIC
@@ -51,21 +54,20 @@ def _host_list(part: Any) -> Any:
     return [host(p) if type(p) is ndarray else p for p in part] if isinstance(part, (list, tuple)) else part
 
 
-def _slice(part: slice) -> slice:
-    """Return a slice whose bounds are no arrays."""
-    bounds = (part.start, part.stop, part.step)
-    if ndarray not in map(type, bounds):
-        return part
-    return slice(*(b if b is None else b.__index__() for b in bounds))
-
-
 def classify(key: Any) -> tuple[Any, int]:
     """Return the key in NumPy's terms, and whether it is basic, one boolean mask, or advanced."""
+    if type(key) in _PLAIN:
+        return key, BASIC
     if type(key) is not tuple:
         part, kind = _plain(key)
         if kind == ADVANCED and part.dtype == BOOL:
             return part, MASK
         return part, kind
+    for part in key:
+        if type(part) not in _PLAIN:
+            break
+    else:
+        return key, BASIC
     parts = [_plain(p) for p in key]
     kind = max((k for _, k in parts), default=BASIC)
     return tuple(p for p, _ in parts), kind
@@ -86,16 +88,15 @@ def _read(value: HostArray, key: tuple[Any, ...]) -> Any:
 
 
 def _basic(self: ndarray, key: Any) -> ndarray:
-    view = self._view
-    found = view.ghost[key]
+    there = contents(self)
+    found = self._ghost[key] if there is None else there[key]
     if type(found) is np.ndarray:
         return view_of(self, found)
     # every dimension is indexed by an integer: NumPy gives the value, not a view
-    runtime = view.buffer.runtime
-    if view.real and view.buffer.write_epoch <= runtime.done and view.buffer.error is None:
-        return wrap(runtime, found)
+    if there is not None:
+        return adopted(self._runtime, found)
     full = key if type(key) is tuple else (key,)
-    picked = copy_of(view_of(self, view.ghost[(*(k for k in full if k is not Ellipsis), Ellipsis)]))
+    picked = copy_of(view_of(self, self._ghost[(*(k for k in full if k is not Ellipsis), Ellipsis)]))
     picked._state = VALUE
     return picked
 
@@ -103,13 +104,15 @@ def _basic(self: ndarray, key: Any) -> ndarray:
 def setitem(self: ndarray, key: Any, value: Any) -> None:
     """Do ``self[key] = value``."""
     check_writeable(self, "__setitem__")
-    runtime = self._view.buffer.runtime
+    runtime = self._runtime
     plain, kind = classify(key)
     if kind == BASIC:
-        geometry = self._view.ghost[plain]
+        if _write_small(self, plain, value):
+            return
+        geometry = self._ghost[plain]
         if type(geometry) is not np.ndarray:
             full = plain if type(plain) is tuple else (plain,)
-            geometry = self._view.ghost[(*(k for k in full if k is not Ellipsis), Ellipsis)]
+            geometry = self._ghost[(*(k for k in full if k is not Ellipsis), Ellipsis)]
         target = view_of(self, geometry)
         _store(target, _operand(value, target, runtime))
         return
@@ -147,28 +150,29 @@ def _operand(value: Any, target: ndarray, runtime: Runtime) -> ndarray:
     if type(value) in (int, float, bool, complex):
         cell = np.empty((), target.dtype)
         cell[()] = value  # NumPy's conversion, with its error for a value out of range
-        return make(runtime.adopt(cell))
+        return held(runtime, cell)
     return as_operand(value, runtime)
 
 
+def _write_small(target: ndarray, key: Any, value: Any) -> bool:
+    """Do ``target[key] = value`` at once where both are small and there; tell whether it was done."""
+    memory = contents(target)
+    if memory is None or memory.size > config.small or is_pending(target):
+        return False
+    if type(value) is ndarray:
+        source = contents(value)
+        if source is None or value._runtime is not target._runtime or source.size > config.small:
+            return False
+        value = source.copy() if root(value) is root(target) else source
+    elif type(value) not in _RANKS:
+        return False
+    quiet_call(memory.__setitem__, key, value)
+    return True
+
+
 def _store(target: ndarray, value: ndarray) -> None:
-    if not target.size and value.shape == target.shape:
-        return
-    runtime = target._view.buffer.runtime
-    view, source = target._view, value._view
-    if (
-        view.real and source.real and runtime.host_visible and view.ghost.size <= min(256, config.small)
-        and not runtime.pending(view) and source.buffer.write_epoch <= runtime.done
-        and view.buffer.error is None and source.buffer.error is None
-    ):  # fmt: skip
-        contents = source.ghost
-        if source.buffer is view.buffer:
-            if source.key == view.key:  # as in the last step of `x[1:] += 1`
-                return
-            contents = contents.copy()
-        quiet(_write, view.ghost, (Ellipsis,), contents)
-        return
-    assign(target, value)
+    if target.size or value.shape != target.shape:
+        assign(target, value)
 
 
 def take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: str = "raise") -> ndarray:

@@ -11,15 +11,20 @@ from typing import Any
 import numpy as np
 
 from . import dtypes
-from .array import READ_ONLY, WRITEABLE, copy_of, fresh, host, layout, ndarray, view_of
+from .array import READ_ONLY, WRITEABLE, at_hand, copy_of, fresh, host, layout, ndarray, view_of, wrap
+from .config import config
 from .convert import as_operand, host_call, runtime_for
 from .creation import zeros
+from .dtypes import NUMPY
 from .errors import AxisError
 from .geometry import Ghost, Shape, broadcast_shapes, ghost, joined_order, strides_in_order
+from .threads import quiet
 from .ufunc import assign, into
 
 
 def _one(function: str, a: Any) -> ndarray:
+    if type(a) is ndarray:
+        return a
     return as_operand(a, runtime_for(function, (a,)))
 
 
@@ -43,20 +48,20 @@ def reshape(
     x = _one("reshape", a)
     wanted = _index_tuple(newshape if shape is None else shape)
     try:
-        geometry = np.reshape(x._view.ghost, wanted, order=order, copy=False)
+        geometry = x._ghost.reshape(wanted, order=order, copy=False)
     except ValueError:
         return _reshape_copy(x, wanted, order, copy)
     return copy_of(view_of(x, geometry), order="C") if copy else view_of(x, geometry)
 
 
 def _reshape_copy(x: ndarray, shape: Any, order: Any, copy: bool | None) -> ndarray:
-    fortran = order == "F" or (order == "A" and x._view.ghost.flags.f_contiguous)
+    fortran = order == "F" or (order == "A" and x._ghost.flags.f_contiguous)
     packed = ghost(x.shape, x.dtype, layout((), x.shape, x.itemsize, "F" if fortran else "C"))
     geometry = np.reshape(packed, shape, order="F" if fortran else "C")  # raises where the sizes differ
     if copy is False:
         raise ValueError("Unable to avoid creating a copy while reshaping.")
     moved = copy_of(x, order="F" if fortran else "C")
-    again = np.reshape(moved._view.ghost, geometry.shape, order="F" if fortran else "C", copy=False)
+    again = np.reshape(moved._ghost, geometry.shape, order="F" if fortran else "C", copy=False)
     result = view_of(moved, again, WRITEABLE)
     result._base = None
     return result
@@ -69,9 +74,9 @@ def ravel(a: Any, order: Any = "C") -> ndarray:
         raise ValueError(f"order must be one of 'C', 'F', 'A', or 'K' (got {order!r})")
     if order == "K":
         axes = sorted(range(x.ndim), key=lambda d: -abs(x.strides[d]))
-        x = view_of(x, x._view.ghost.transpose(axes))
+        x = view_of(x, x._ghost.transpose(axes))
     elif order == "F" or (order == "A" and x.flags.fnc):
-        x = view_of(x, x._view.ghost.T)
+        x = view_of(x, x._ghost.T)
     if not x.flags.c_contiguous:
         x = copy_of(x, order="C")
         x._state = WRITEABLE
@@ -81,7 +86,7 @@ def ravel(a: Any, order: Any = "C") -> ndarray:
 def transpose(a: Any, axes: Any = None) -> ndarray:
     """Return the array with its axes permuted (reversed by default)."""
     x = _one("transpose", a)
-    return view_of(x, np.transpose(x._view.ghost, _index_tuple(axes)))
+    return view_of(x, x._ghost.transpose(_index_tuple(axes)))
 
 
 def permute_dims(x: Any, /, axes: Any) -> ndarray:
@@ -94,7 +99,7 @@ def matrix_transpose(x: Any, /) -> ndarray:
     x = _one("matrix_transpose", x)
     if x.ndim < 2:
         raise ValueError(f"Input array must be at least 2-dimensional, but it is {x.ndim}")
-    return view_of(x, np.swapaxes(x._view.ghost, -1, -2))
+    return view_of(x, np.swapaxes(x._ghost, -1, -2))
 
 
 def _by_ghost(name: str) -> Any:
@@ -104,7 +109,7 @@ def _by_ghost(name: str) -> Any:
     def move(a: Any, *args: Any, **kwargs: Any) -> ndarray:
         x = _one(name, a)
         moved: Ghost = fn(
-            x._view.ghost, *(_index_tuple(v) for v in args), **{k: _index_tuple(v) for k, v in kwargs.items()}
+            x._ghost, *(_index_tuple(v) for v in args), **{k: _index_tuple(v) for k, v in kwargs.items()}
         )
         return view_of(x, moved)
 
@@ -125,26 +130,26 @@ swapaxes, moveaxis, rollaxis, flipud, fliplr, rot90 = (
 def expand_dims(a: Any, /, axis: Any = 0) -> ndarray:
     """Return a view with a dimension of extent 1 inserted at `axis`."""
     x = _one("expand_dims", a)
-    return view_of(x, np.expand_dims(x._view.ghost, _index_tuple(axis)))
+    return view_of(x, np.expand_dims(x._ghost, _index_tuple(axis)))
 
 
 def squeeze(a: Any, /, axis: Any = None) -> ndarray:
     """Return a view without the dimensions of extent 1."""
     x = _one("squeeze", a)
-    return view_of(x, np.squeeze(x._view.ghost, _index_tuple(axis)))
+    return view_of(x, np.squeeze(x._ghost, _index_tuple(axis)))
 
 
 def flip(m: Any, /, axis: Any = None) -> ndarray:
     """Return a view with the elements in reverse order along `axis`."""
     x = _one("flip", m)
-    found = np.flip(x._view.ghost, _index_tuple(axis))
+    found = np.flip(x._ghost, _index_tuple(axis))
     return view_of(x, found) if x.ndim else x[()]
 
 
 def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> ndarray:
     """Return a read-only view of a diagonal."""
     x = _one("diagonal", a)
-    return view_of(x, np.diagonal(x._view.ghost, offset, axis1, axis2), READ_ONLY)
+    return view_of(x, np.diagonal(x._ghost, offset, axis1, axis2), READ_ONLY)
 
 
 def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None) -> ndarray:
@@ -157,7 +162,7 @@ def broadcast_to(array: Any, /, shape: Any, subok: bool = False) -> ndarray:
     x = _one("broadcast_to", array)
     wanted = _index_tuple(shape)
     return view_of(
-        x, np.broadcast_to(x._view.ghost, wanted if isinstance(wanted, (tuple, list)) else (wanted,)), READ_ONLY
+        x, np.broadcast_to(x._ghost, wanted if isinstance(wanted, (tuple, list)) else (wanted,)), READ_ONLY
     )
 
 
@@ -194,6 +199,9 @@ def concatenate(
         raise ValueError("need at least one array to concatenate")
     if axis is None:
         parts, axis = [ravel(p) for p in parts], 0
+    there = at_hand(parts) if out is None else None
+    if there is not None and sum(p.size for p in there) <= config.small:
+        return wrap(parts[0]._runtime, quiet(NUMPY.concatenate, there, axis, dtype=dtype, casting=casting))
     shape, axis = _joined_shape(parts, operator.index(axis))
     target = dtypes.check(dtype, "concatenate") if dtype is not None else np.result_type(*(p.dtype for p in parts))
     for part in parts:
@@ -203,13 +211,13 @@ def concatenate(
             )
     if out is not None:
         return into(concatenate(parts, axis, dtype=dtype, casting=casting), out, "concatenate")
-    runtime = parts[0]._view.buffer.runtime
+    runtime = parts[0]._runtime
     result = fresh(runtime, shape, target, _joined_strides(parts, shape, target.itemsize))
     start = 0
     for part in parts:
         stop = start + part.shape[axis]
         if part.size:
-            assign(view_of(result, result._view.ghost[(slice(None),) * axis + (slice(start, stop),)]), part)
+            assign(view_of(result, result._ghost[(slice(None),) * axis + (slice(start, stop),)]), part)
         start = stop
     return result
 
@@ -295,7 +303,7 @@ def _atleast(ndim: int, values: Sequence[Any]) -> Any:
         x = as_operand(value, runtime)
         if x.ndim < ndim:
             numpy_fn = (np.atleast_1d, np.atleast_2d, np.atleast_3d)[ndim - 1]
-            x = view_of(x, numpy_fn(x._view.ghost))
+            x = view_of(x, numpy_fn(x._ghost))
         found.append(x)
     return found[0] if len(found) == 1 else tuple(found)
 
@@ -322,7 +330,7 @@ def _split(name: str) -> Any:
         x = _one(name, ary)
         where = indices_or_sections
         where = [int(i) for i in where] if hasattr(where, "__len__") else where
-        return [view_of(x, g) for g in fn(x._view.ghost, where, *args, **kwargs)]
+        return [view_of(x, g) for g in fn(x._ghost, where, *args, **kwargs)]
 
     split.__name__ = split.__qualname__ = name
     split.__doc__ = f"{_first_line(fn)}\n\nViews, as `numpy.{name}` gives."
@@ -337,7 +345,7 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple[ndarray, ...]:
     a = _one("unstack", x)
     if not a.ndim:
         raise ValueError("unstack: a 0-d array cannot be unstacked")
-    moved = np.moveaxis(a._view.ghost, axis, 0)
+    moved = np.moveaxis(a._ghost, axis, 0)
     return tuple(view_of(a, moved[i, ...]) for i in range(moved.shape[0]))
 
 
@@ -355,7 +363,7 @@ def roll(a: Any, /, shift: Any, axis: Any = None) -> ndarray:
     by = dict.fromkeys(range(x.ndim), 0)
     for step, place in pairs:
         by[_axis(int(place), x.ndim)] += int(step)
-    result = fresh(x._view.buffer.runtime, x.shape, x.dtype, layout((x._view,), x.shape, x.itemsize))
+    result = fresh(x._runtime, x.shape, x.dtype, layout((x._ghost,), x.shape, x.itemsize))
     _roll_into(result, x, [(d, n % x.shape[d]) for d, n in by.items() if x.shape[d] and n % x.shape[d]])
     return result
 
@@ -370,7 +378,7 @@ def _roll_into(target: ndarray, source: ndarray, moves: list[tuple[int, int]]) -
     lead = (slice(None),) * axis
     for to, of in ((slice(by, None), slice(None, -by)), (slice(None, by), slice(-by, None))):
         _roll_into(
-            view_of(target, target._view.ghost[(*lead, to)]), view_of(source, source._view.ghost[(*lead, of)]), rest
+            view_of(target, target._ghost[(*lead, to)]), view_of(source, source._ghost[(*lead, of)]), rest
         )
 
 
@@ -412,7 +420,7 @@ def sliding_window_view(
     a = _one("sliding_window_view", x)
     if writeable:
         raise ValueError("sliding_window_view: the view's elements overlap, it cannot be writeable")
-    windows = np.lib.stride_tricks.sliding_window_view(a._view.ghost, _index_tuple(window_shape), _index_tuple(axis))
+    windows = np.lib.stride_tricks.sliding_window_view(a._ghost, _index_tuple(window_shape), _index_tuple(axis))
     return view_of(a, windows, READ_ONLY)
 
 

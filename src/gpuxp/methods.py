@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from . import elementwise, indexing, linalg, manipulation, reductions, searching
-from .array import WRITEABLE, copy_of, host, ndarray, view_of
+from . import elementwise, exports, hostnames, indexing, manipulation, reductions, searching
+from .array import WRITEABLE, copy_of, host, ndarray, root, view_of
 from .convert import as_operand, asarray, runtime_for
 from .devices import runtime_of
 from .dtypes import check
-from .hostnames import NAMES
 from .manipulation import matrix_transpose, reshape
 from .ufunc import UFUNCS, check_writeable, update
 
@@ -55,7 +54,7 @@ def _setflags(self: ndarray, write: Any = None, align: Any = None, uic: Any = No
 
 def _flatten(self: ndarray, order: Any = "C") -> ndarray:
     flat = manipulation.ravel(self, order)
-    return copy_of(flat) if flat._view.buffer is self._view.buffer else flat
+    return copy_of(flat) if root(flat) is root(self) else flat
 
 
 def _fill(self: ndarray, value: Any) -> None:
@@ -64,8 +63,8 @@ def _fill(self: ndarray, value: Any) -> None:
 
 def _view(self: ndarray, dtype: Any = None, type: Any = None) -> ndarray:
     if dtype is None:
-        return view_of(self, self._view.ghost.view())
-    return view_of(self, self._view.ghost.view(check(dtype, "view")))
+        return view_of(self, self._ghost.view())
+    return view_of(self, self._ghost.view(check(dtype, "view")))
 
 
 def _to_device(self: ndarray, device: Any, /, *, stream: Any = None) -> ndarray:
@@ -76,7 +75,7 @@ def _to_device(self: ndarray, device: Any, /, *, stream: Any = None) -> ndarray:
 
 def _partition(self: ndarray, kth: Any, axis: int = -1, kind: Any = "introselect") -> None:
     check_writeable(self, "partition")
-    update(self, self._view.buffer.runtime, "partition", lambda v: v.partition(kth, axis, kind))
+    update(self, self._runtime, "partition", lambda v: v.partition(kth, axis, kind))
 
 
 def _round(self: ndarray, ndigits: int | None = None) -> Any:
@@ -133,6 +132,17 @@ def _imatmul(self: ndarray, other: Any) -> ndarray:
     return elementwise.matmul(self, other, out=self)
 
 
+def _host(name: str) -> Any:
+    """Return a function of the long tail, which is made when it is first asked for."""
+    return getattr(hostnames, name)
+
+
+def _dot(self: ndarray, b: Any, out: Any = None) -> ndarray:
+    from .linalg import dot  # a chapter that is loaded when it is asked for
+
+    return dot(self, b, out)
+
+
 def _take(self: ndarray, indices: Any, axis: int | None = None, out: Any = None, mode: str = "raise") -> ndarray:
     return indexing.take(self, indices, axis, out, mode)
 
@@ -168,7 +178,6 @@ _FUNCTIONS = {
     searching: "argsort nonzero searchsorted",
     indexing: "put",
     elementwise: "clip round",
-    linalg: "dot",
 }
 
 _OTHERS: dict[str, Any] = {
@@ -177,10 +186,12 @@ _OTHERS: dict[str, Any] = {
     "setflags": _setflags, "partition": _partition,
     "dumps": lambda self: host(self).dumps(), "sort": searching.sort_in_place, "take": _take,
     "__round__": _round, "__matmul__": _matmul, "__rmatmul__": _rmatmul, "__imatmul__": _imatmul,
+    "__array__": exports.array, "__dlpack__": exports.dlpack_capsule, "__dlpack_device__": exports.dlpack_device,
     "__array_ufunc__": _array_ufunc, "__array_function__": _array_function,
-    "argpartition": lambda self, kth, axis=-1, kind="introselect": NAMES["argpartition"](self, kth, axis, kind),
-    "compress": lambda self, condition, axis=None: NAMES["compress"](condition, self, axis),
-    "choose": lambda self, choices, mode="raise": NAMES["choose"](self, choices, mode=mode),
+    "dot": _dot,
+    "argpartition": lambda self, kth, axis=-1, kind="introselect": _host("argpartition")(self, kth, axis, kind),
+    "compress": lambda self, condition, axis=None: _host("compress")(condition, self, axis),
+    "choose": lambda self, choices, mode="raise": _host("choose")(self, choices, mode=mode),
     "conjugate": lambda self: UFUNCS["conjugate"](self),  # noqa: PLW0108 - a ufunc does not bind as a method
     "tofile": lambda self, file, sep="", format="%s": host(self).tofile(file, sep, format),
     "dump": lambda self, file: host(self).dump(file),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import types
 from typing import Any
 
@@ -12,16 +13,12 @@ from . import (
     creation,
     devices,
     elementwise,
-    fft,
     hostnames,
     indexing,
-    linalg,
     manipulation,
     methods,
-    random,
     reductions,
     searching,
-    special,
 )
 from .array import ndarray
 from .convert import evaluate
@@ -48,8 +45,13 @@ _CHAPTERS: dict[Any, str] = {
     elementwise: "allclose angle array_equal array_equiv astype can_cast clip common_type diff divmod finfo fix frexp "
     "iinfo imag isclose iscomplex iscomplexobj isdtype isneginf isposinf isreal isrealobj matmul may_share_memory "
     "min_scalar_type modf nan_to_num ndim outer real result_type round shape shares_memory sinc size",
-    linalg: "dot tensordot vecdot",
     methods: "copy isfortran require",
+}
+
+# Names that are loaded when they are asked for: chapters, and functions of them
+LATE = {name: name for name in ("fft", "linalg", "random", "special")} | {
+    **dict.fromkeys(("dot", "tensordot", "vecdot"), "linalg"),
+    **dict.fromkeys(hostnames.NAMES, "hostnames"),
 }
 
 _DTYPES = {name: getattr(np, name) for name in NAMES if name != "bool"} | {
@@ -127,17 +129,40 @@ def _names() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for module, names in _CHAPTERS.items():
         found |= {name: getattr(module, name) for name in names.split()}
-    found |= PUBLIC | hostnames.NAMES | _DTYPES | _SHARED
+    found |= PUBLIC | _DTYPES | _SHARED
     found |= {
         "concat": found["concatenate"], "row_stack": found["vstack"], "around": found["round"],
-        "ndarray": ndarray, "ufunc": ufunc, "ndenumerate": ndenumerate, "linalg": linalg, "fft": fft, "random": random,
-        "lib": manipulation.lib, "special": special, "evaluate": evaluate, "explain": explain, "AxisError": AxisError,
+        "ndarray": ndarray, "ufunc": ufunc, "ndenumerate": ndenumerate,
+        "lib": manipulation.lib, "evaluate": evaluate, "explain": explain, "AxisError": AxisError,
     }  # fmt: skip
     return found
 
 
-MEMBERS = _names()
-MEMBERS["__array_namespace_info__"] = Info
+_members = _names()
+_members["__array_namespace_info__"] = Info
+
+
+def members() -> dict[str, Any]:
+    """Return what is loaded so far of the namespace, by name."""
+    return _members
+
+
+def names() -> list[str]:
+    """Return every name of the namespace."""
+    return [*_members, *(name for name in LATE if name not in _members)]
+
+
+def member(name: str) -> Any:
+    """Return what a name stands for; chapters that few programs need are loaded now."""
+    if name not in _members and name in LATE:
+        chapter = importlib.import_module(f"gpuxp.{LATE[name]}")
+        _members[name] = chapter if LATE[name] == name else getattr(chapter, name)
+    try:
+        return _members[name]
+    except KeyError:
+        raise AttributeError(
+            f"module 'gpuxp' has no attribute {name!r}; the names it has are in docs/coverage.md"
+        ) from None
 
 
 class DeviceNamespace(types.ModuleType):
@@ -145,16 +170,24 @@ class DeviceNamespace(types.ModuleType):
 
     def __init__(self, device: str) -> None:
         super().__init__("gpuxp.on_" + device.replace(":", "_"), f"The namespace of gpuxp arrays on {device}.")
-        self.__dict__.update(MEMBERS)
+        self.__dict__.update(_members)
         self.__array_api_version__ = VERSIONS[-1]
         self.__array_namespace_info__ = functools.partial(Info, device)
         for name in creation.MAKERS:
-            setattr(self, name, _bound(MEMBERS[name], device))
+            setattr(self, name, _bound(_members[name], device))
+        fft = member("fft")
         submodule = types.ModuleType(f"{self.__name__}.fft", fft.__doc__)
         submodule.__dict__.update({name: getattr(fft, name) for name in fft.__all__})
         for name in ("fftfreq", "rfftfreq"):
             setattr(submodule, name, _bound(getattr(fft, name), device))
         self.fft = submodule
+
+    def __getattr__(self, name: str) -> Any:
+        found = self.__dict__[name] = member(name)
+        return found
+
+    def __dir__(self) -> list[str]:
+        return sorted({*self.__dict__, *names()})
 
     def __reduce__(self) -> Any:
         return namespace_of, (self.__name__.removeprefix("gpuxp.on_").replace("_", ":"),)
@@ -182,7 +215,7 @@ def array_namespace(self: ndarray, /, *, api_version: str | None = None) -> Any:
     """Return the namespace of the array's device."""
     if api_version is not None and api_version not in VERSIONS:
         raise ValueError(f"__array_namespace__: unknown API version {api_version!r}; gpuxp has {', '.join(VERSIONS)}")
-    name = self._view.buffer.runtime.name
+    name = self._runtime.name
     if name == devices.runtime_of().name:
         return _main()
     return namespace_of(name)

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .array import VALUE, is_direct, ndarray
-from .threads import quiet
-from .ufunc import PYTHON_SCALARS, UFUNCS, check_writeable, ufunc
+from .array import VALUE, ndarray
+from .small import binary, in_place, unary
+from .ufunc import UFUNCS, check_writeable, ufunc
 
 _KNOWN = {ndarray, int, float, complex, bool}
 _BINARY = {
@@ -25,56 +25,40 @@ def _understood(value: Any) -> bool:
     return type(value) in _KNOWN or isinstance(value, (np.ndarray, np.generic, list, tuple))
 
 
-def _apply(fn: ufunc, other: Any, operands: tuple[Any, Any]) -> Any:
-    found = fn.small(operands)
-    if found is not None:
-        return found
-    return fn(*operands) if _understood(other) else NotImplemented
+def _forward(fn: ufunc) -> Any:
+    def otherwise(self: Any, other: Any) -> Any:
+        return fn.plain(self, other) if _understood(other) else NotImplemented
+
+    return binary(fn.row, otherwise)
 
 
-def _operators(name: str, fn: ufunc) -> dict[str, Any]:
-    def forward(self: ndarray, other: Any) -> Any:
-        return _apply(fn, other, (self, other))
+def _reflected(fn: ufunc) -> Any:
+    def otherwise(other: Any, self: Any) -> Any:
+        return fn.plain(other, self) if _understood(other) else NotImplemented
 
-    def reflected(self: ndarray, other: Any) -> Any:
-        return _apply(fn, other, (other, self))
+    apply = binary(fn.row, otherwise)
 
-    def in_place(self: ndarray, other: Any) -> Any:
+    def reflected(self: Any, other: Any) -> Any:
+        return apply(other, self)
+
+    return reflected
+
+
+def _in_place(fn: ufunc) -> Any:
+    def apply(self: ndarray, other: Any) -> Any:
         if not _understood(other):
             return NotImplemented
         if self._state == VALUE:  # values do not change: the name is bound to a new one, as with NumPy's scalars
             return fn(self, other)
         return inplace(fn, self, other)
 
-    return {f"__{name}__": forward, f"__r{name}__": reflected, f"__i{name}__": in_place}
+    return apply
 
 
 def inplace(fn: ufunc, target: ndarray, other: Any) -> ndarray:
     """Run ``target op= other``."""
     check_writeable(target, fn.__name__)
-    runtime = target._view.buffer.runtime
-    if type(other) in PYTHON_SCALARS or (type(other) is ndarray and other._view.buffer.runtime is runtime):
-        views = (target._view,) if type(other) is not ndarray else (target._view, other._view)
-        if is_direct(runtime, views) and not runtime.pending(target._view) and fn.row.expand is None and not fn.row.ulp:
-            values = [runtime.host(v) for v in views]
-            quiet(fn.numpy, values[0], *(values[1:] or (other,)), out=values[0])
-            runtime.counters["direct_calls"] += 1
-            return target
-    return fn(target, other, out=target)
-
-
-def _comparison(fn: ufunc) -> Any:
-    def compare(self: ndarray, other: Any) -> Any:
-        return _apply(fn, other, (self, other))
-
-    return compare
-
-
-def _unary(fn: ufunc) -> Any:
-    def apply(self: ndarray) -> ndarray:
-        return fn(self)
-
-    return apply
+    return target if in_place(fn.row, target, other) else fn(target, other, out=target)
 
 
 def power_operator(x: Any, y: Any) -> ndarray:
@@ -118,9 +102,11 @@ def divmod_(x: Any, y: Any) -> tuple[ndarray, ndarray]:
 def _attach() -> None:
     methods: dict[str, Any] = {}
     for name, fn in _BINARY.items():
-        methods |= _operators(name, UFUNCS[fn])
-    methods |= {f"__{name}__": _comparison(UFUNCS[fn]) for name, fn in _COMPARE.items()}
-    methods |= {f"__{name}__": _unary(UFUNCS[fn]) for name, fn in _UNARY.items()}
+        methods[f"__{name}__"] = _forward(UFUNCS[fn])
+        methods[f"__r{name}__"] = _reflected(UFUNCS[fn])
+        methods[f"__i{name}__"] = _in_place(UFUNCS[fn])
+    methods |= {f"__{name}__": _forward(UFUNCS[fn]) for name, fn in _COMPARE.items()}
+    methods |= {f"__{name}__": unary(UFUNCS[fn].row, UFUNCS[fn].plain) for name, fn in _UNARY.items()}
     methods |= {"__pow__": _pow, "__rpow__": _rpow, "__ipow__": _ipow, "__divmod__": divmod_}
     methods["__rdivmod__"] = lambda self, other: divmod_(other, self)
     for name, method in methods.items():

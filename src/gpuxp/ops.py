@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .dtypes import DType
+from .vectormath import Vectorised, cosine, sine
 
 Array = np.ndarray[Any, Any]
 
@@ -52,8 +53,8 @@ class Elementwise:
         How the row is written in other rows, for these kinds of dtype.
     identity
         Neutral element, for rows that can reduce.
-    run
-        ``run(*inputs, out=tile)`` where no ufunc does the work.
+    run, run_kinds
+        ``run(*inputs, out=tile)`` where no ufunc does the work; the kinds of dtype for which it differs from `ufunc`.
     """
 
     name: str
@@ -67,11 +68,22 @@ class Elementwise:
     identity: Any = None
     associative: bool = False
     run: Callable[..., Any] | None = None
+    run_kinds: str = "biufc"
 
     @property
     def impl(self) -> Callable[..., Any]:
         """What runs the row on one tile: called with inputs and ``out=``."""
         return self.run or self.ufunc
+
+    @property
+    def direct(self) -> Callable[..., Any]:
+        """What runs the row on a small array: called as the ufunc is, for dtypes that are not of `own_kinds`."""
+        return self.run if isinstance(self.run, Vectorised) else self.ufunc
+
+    @property
+    def own_kinds(self) -> str:
+        """Kinds of dtype for which the row does not do what its ufunc does."""
+        return self.expand_kinds if self.run is None else self.run_kinds
 
     def expands(self, dtype: DType) -> bool:
         """Whether the row is written in other rows for operands of this dtype."""
@@ -124,6 +136,15 @@ def _expit(b: Builder, x: Any) -> Any:
     small = b.op("exp", b.op("negative", b.op("absolute", x)))
     share = b.op("reciprocal", b.op("add", b.literal(1, x), small))
     return b.op("select", b.op("signbit", x), b.op("multiply", small, share), share)
+
+
+def _logit(b: Builder, x: Any) -> Any:
+    """``log(x / (1 - x))``; around one half, where that cancels, the difference of two `log1p`, as SciPy has it."""
+    one = b.literal(1, x)
+    twice = b.op("subtract", b.op("add", x, x), one)
+    near = b.op("subtract", b.op("log1p", twice), b.op("log1p", b.op("negative", twice)))
+    far = b.op("log", b.op("divide", x, b.op("subtract", one, x)))
+    return b.op("select", b.op("less", b.op("absolute", twice), b.op("reciprocal", b.literal(3, x))), near, far)
 
 
 def _extreme(test: str) -> Callable[..., Any]:
@@ -254,12 +275,19 @@ elementwise("heaviside", c={"f": "(isnan({0}) ? {0} : {0} == 0 ? {1} : {0} < 0 ?
 
 # Exponentials and logarithms
 for _name in ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p"):
-    elementwise(_name, c=_call(_name), ulp=4, domain=(1e-6, 80), run=_expm1 if _name == "expm1" else None)
+    elementwise(_name, c=_call(_name), ulp=4, domain=(1e-6, 80),
+                run=_expm1 if _name == "expm1" else None, run_kinds="c")  # fmt: skip
 elementwise("logaddexp", c={"f": "gpx_logaddexp_{S}({0}, {1})"}, ulp=8, domain=(-50, 50))
 elementwise("logaddexp2", c={"f": "gpx_logaddexptwo_{S}({0}, {1})"}, ulp=8, domain=(-50, 50))
 elementwise("expit", np.cbrt, ulp=8, domain=(-50, 50), expand=_expit, expand_kinds="f")  # np.cbrt: float dtypes alone
+elementwise("logit", np.cbrt, ulp=8, domain=(0.001, 0.999), expand=_logit, expand_kinds="f")
 
 # Trigonometry
+_RUN = {
+    "tanh": _tanh,
+    "sin": Vectorised(np.sin, sine, ArrayBuilder),
+    "cos": Vectorised(np.cos, cosine, ArrayBuilder),
+}
 for _name, _c in {
     "sin": "sin", "cos": "cos", "tan": "tan", "arcsin": "asin", "arccos": "acos", "arctan": "atan",
     "sinh": "sinh", "cosh": "cosh", "tanh": "tanh", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh",
@@ -269,7 +297,8 @@ for _name, _c in {
         c=_call(_c),
         ulp=5,
         domain=(1, 30) if _name == "arccosh" else (-1, 1),
-        run=_tanh if _name == "tanh" else None,
+        run=_RUN.get(_name),
+        run_kinds="c" if _name == "tanh" else "",
     )
 elementwise("arctan2", c={"f": "atan2({0}, {1})"}, ulp=6)
 elementwise("deg2rad", c={"f": "{0} * (({T})3.14159265358979323846 / 180)"}, ulp=1)

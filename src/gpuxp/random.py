@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .array import host, ndarray
-from .convert import asarray, runtime_for
+from .array import host, ndarray, wrap
+from .convert import runtime_for
 from .ufunc import check_writeable, update
 
 BitGenerator, MT19937, PCG64, PCG64DXSM = (
@@ -28,7 +28,7 @@ def _draw(fn: Callable[..., Any], name: str, args: Any, kwargs: Any) -> Any:
     """Call a NumPy method that returns numbers; arrays go to the device of the array arguments."""
     runtime = runtime_for(name, [*args, *kwargs.values()])
     result = fn(*(_lower(a) for a in args), **{k: _lower(v) for k, v in kwargs.items()})
-    return asarray(result, device=runtime.name) if isinstance(result, np.ndarray) else result
+    return wrap(runtime, result) if isinstance(result, np.ndarray) else result
 
 
 def _shuffle(fn: Callable[..., Any], x: Any, *args: Any) -> None:
@@ -36,7 +36,7 @@ def _shuffle(fn: Callable[..., Any], x: Any, *args: Any) -> None:
         fn(x, *args)
         return
     check_writeable(x, "shuffle")
-    update(x, x._view.buffer.runtime, "random.shuffle", lambda value: fn(value, *args))
+    update(x, x._runtime, "random.shuffle", lambda value: fn(value, *args))
 
 
 class _Wrapped:

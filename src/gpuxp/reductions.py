@@ -5,21 +5,23 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import dtypes
-from .array import VALUE, HostArray, copy_of, fresh, is_direct, ndarray, view_of, wrap
+from . import dtypes, small
+from .array import VALUE, HostArray, at_hand, copy_of, fresh, held, host, ndarray, view_of, wrap
 from .convert import as_operand, host_call, runtime_for
 from .dtypes import BOOL, FLOAT32, FLOAT64, INTP, DType
 from .folding import fold
 from .geometry import Ghost, Shape, broadcast_shapes, memory_order, strides_in_order
 from .ops import reducible
-from .runtime import Runtime
 from .tape import REDUCE, Node
 from .threads import quiet
 from .ufunc import UFUNCS, into, select, ufunc
+
+if TYPE_CHECKING:
+    from .runtime import Runtime  # the engine is loaded with the first array
 
 Axis = int | Sequence[int] | None
 
@@ -28,6 +30,8 @@ def normalize_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
     """Return the axes as sorted non-negative integers; errors are NumPy's."""
     if axis is None:
         return tuple(range(ndim))
+    if type(axis) is int and -ndim <= axis < ndim:
+        return (axis % ndim,)
     axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
     return tuple(sorted(np.lib.array_utils.normalize_axis_tuple(tuple(operator.index(a) for a in axes), ndim)))
 
@@ -36,6 +40,10 @@ def reduce(
     fn: ufunc, array: Any, axis: Axis, dtype: Any, out: Any, keepdims: bool, initial: Any = None, where: Any = True
 ) -> ndarray:
     """Reduce with a binary ufunc."""
+    if axis is None and where is True and type(array) is ndarray and dtype is out is initial is None:
+        found = small.total(fn.row, array)
+        if found is not None:
+            return _kept(found, array.ndim) if keepdims else found
     name = f"{fn.__name__}.reduce"
     if fn.nin != 2:
         raise ValueError("reduce only supported for binary functions")
@@ -60,6 +68,11 @@ def reduce(
     return _into(result, out, name)
 
 
+def _kept(value: ndarray, ndim: int) -> ndarray:
+    """Return the result of a total with the dimensions it was taken over."""
+    return held(value._runtime, host(value).reshape((1,) * ndim))
+
+
 def _into(result: ndarray, out: Any, name: str) -> ndarray:
     """Return `result`, put into `out`, whatever its dtype: NumPy's reductions convert without a check."""
     return into(result, out, name, "unsafe")
@@ -73,7 +86,7 @@ def _masked(fn: ufunc, x: ndarray, where: Any, acc: DType, initial: Any) -> ndar
             f"reduction operation '{fn.__name__}' does not have an identity, "
             "so to use a where mask one has to specify 'initial'"
         )
-    runtime = x._view.buffer.runtime
+    runtime = x._runtime
     mask = as_operand(where, runtime)
     if broadcast_shapes(mask.shape, x.shape) != x.shape:
         raise ValueError(
@@ -83,7 +96,7 @@ def _masked(fn: ufunc, x: ndarray, where: Any, acc: DType, initial: Any) -> ndar
 
 
 def _reduced(fn: ufunc, x: ndarray, axes: tuple[int, ...], acc: DType, keepdims: bool, initial: Any) -> ndarray:
-    runtime = x._view.buffer.runtime
+    runtime = x._runtime
     n = math.prod(x.shape[a] for a in axes)
     kept = tuple(s for a, s in enumerate(x.shape) if a not in axes)
     if n == 0 and fn.identity is None and initial is None:
@@ -92,14 +105,15 @@ def _reduced(fn: ufunc, x: ndarray, axes: tuple[int, ...], acc: DType, keepdims:
         extent = tuple(1 if a in axes else s for a, s in enumerate(x.shape) if keepdims or a not in axes)
         return wrap(runtime, np.full(extent, initial if initial is not None else 0, acc))
     inner = FLOAT32 if acc == np.float16 else acc
-    if is_direct(runtime, (x._view,)):
-        result = wrap(runtime, quiet(_direct, fn, runtime.host(x._view), axes, inner, acc, kept))
+    there = at_hand((x,))
+    if there is not None:
+        result = wrap(runtime, quiet(_direct, fn, there[0], axes, inner, acc, kept))
     else:
         result = _record(fn, runtime, x, axes, inner, acc, kept)
     if not kept:
         result._state = VALUE
     if keepdims:
-        result = view_of(result, np.expand_dims(result._view.ghost, axes))
+        result = view_of(result, np.expand_dims(result._ghost, axes))
         result._base = None
     return result
 
@@ -137,7 +151,7 @@ def _record(
 ) -> ndarray:
     if not axes:
         return copy_of(x, acc)
-    result = fresh(runtime, kept, acc, _strides(x._view.ghost, axes, kept, acc.itemsize))
+    result = fresh(runtime, kept, acc, _strides(x._ghost, axes, kept, acc.itemsize))
     loop = BOOL if fn.row.name.startswith("logical") else inner
     runtime.record(Node(fn.row.name, REDUCE, (result._view,), (x._view,), (loop,), x.shape, axes))
     return result
@@ -226,18 +240,22 @@ def mean(
     """
     x = as_operand(a, runtime_for("mean", (a,)))
     inner, final = _mean_dtype(x, dtype)
-    total = sum(x, axis=axis, dtype=inner, keepdims=keepdims, where=where)
+    total = _sum_in(inner, x, axis, keepdims, where)
     result = total / _counts(x, axis, where, keepdims)
     return _final(result, final, out, "mean")
 
 
+def _sum_in(dtype: DType, x: ndarray, axis: Axis, keepdims: bool, where: Any) -> ndarray:
+    return sum(x, axis=axis, dtype=None if dtype == x.dtype else dtype, keepdims=keepdims, where=where)
+
+
 def _counts(x: ndarray, axis: Axis, where: Any, keepdims: bool) -> Any:
     if where is not True:
-        mask = as_operand(where, x._view.buffer.runtime)
+        mask = as_operand(where, x._runtime)
         if mask.shape != x.shape:
-            mask = view_of(mask, np.broadcast_to(mask._view.ghost, x.shape))
+            mask = view_of(mask, np.broadcast_to(mask._ghost, x.shape))
         return sum(mask, axis=axis, keepdims=keepdims)
-    return math.prod(x.shape[d] for d in normalize_axes(axis, x.ndim))
+    return x.size if axis is None else math.prod(x.shape[d] for d in normalize_axes(axis, x.ndim))
 
 
 def _final(result: ndarray, dtype: DType, out: Any, name: str) -> ndarray:
@@ -263,7 +281,7 @@ def _var(a: Any, axis: Axis, dtype: Any, ddof: float, keepdims: bool, where: Any
     centre = (
         given
         if given is not None
-        else sum(x, axis=axis, dtype=inner, keepdims=True, where=where) / _counts(x, axis, where, True)
+        else _sum_in(inner, x, axis, True, where) / _counts(x, axis, where, True)
     )
     widened = x.dtype != inner and not (x.dtype.kind == "c" and inner.kind == "f")
     apart = UFUNCS["subtract"](x, centre, dtype=inner) if widened else x - centre

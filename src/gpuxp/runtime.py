@@ -20,11 +20,11 @@ from .backends.reference import ReferenceBackend
 from .config import config
 from .dtypes import DType
 from .errors import ForkError, Unsupported
-from .geometry import Ghost, Shape, broadcast_strides, collapse, ghost
+from .geometry import Ghost, Shape, broadcast_strides, collapse, key_of, placed
 from .kernel import Kernel
 from .schedule import Plan, Step, Trace, make_plan
-from .storage import Buffer, View
-from .tape import LIBRARY, REDUCE, Node
+from .storage import Buffer, View, host_memory
+from .tape import LIBRARY, REDUCE, Node, repeating
 from .threads import quiet
 
 _signal: Any = importlib.import_module("_signal")  # what `signal` wraps in enums that cost more than a small flush
@@ -42,12 +42,14 @@ class Runtime:
         self.name = name
         self.backend = backend
         self.host_visible = backend.caps.host_visible
+        self._memory = backend.caps.memory
         self.lock = threading.RLock()
         self.nodes: list[Node] = []
         self.epoch = 1  # of the commands that are being recorded
         self.done = 0  # the last one whose commands have run
         self.pending_bytes = 0
         self.counters: Counter[str] = Counter()
+        self.direct_calls = 0  # counted apart, for speed
         self.last_kernels: list[Kernel] = []
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
         self._launches: OrderedDict[Kernel, Launch] = OrderedDict()
@@ -57,14 +59,14 @@ class Runtime:
 
     def new_buffer(self, shape: Shape, dtype: DType, strides: Shape | None = None) -> View:
         """Return a view of a new buffer that has no memory yet; impossible sizes raise here."""
-        made = ghost(shape, dtype, strides)
+        made, key = placed(shape, dtype, strides)
         nbytes = made.nbytes
-        if nbytes > self.backend.caps.memory:
+        if nbytes > self._memory:
             raise MemoryError(
                 f"Unable to allocate {nbytes / 2**30:.3g} GiB for an array with shape {shape} and data type {dtype}: "
                 f"{self.name} has {self.backend.caps.memory / 2**30:.3g} GiB"
             )
-        return View(Buffer(self, nbytes), made)
+        return View(Buffer(self, nbytes), made, False, key)
 
     def adopt(self, array: Array) -> View:
         """Return a view of a host array, whose memory becomes the buffer where the device can use it."""
@@ -77,7 +79,7 @@ class Runtime:
                 self.counters["host_writes"] += 1
             return view
         if array.flags.c_contiguous:
-            return View(Buffer(self, array.nbytes, array), array, real=True)
+            return View(Buffer(self, array.nbytes, array), array, True, key_of(0, array))
         mem = host_memory(array)
         return View(Buffer(self, mem.nbytes, mem), array, real=True)
 
@@ -99,13 +101,15 @@ class Runtime:
             for view in node.outs:
                 buffer = view.buffer
                 buffer.write_epoch = epoch
-                shared = shared or buffer.shared
                 self.pending_bytes += buffer.nbytes
+                if buffer.foreign or buffer.exports:
+                    shared = shared or buffer.shared
             for value in node.ins:
                 if type(value) is View:
                     buffer = value.buffer
                     buffer.read_epoch = epoch
-                    shared = shared or buffer.shared
+                    if buffer.foreign or buffer.exports:
+                        shared = shared or buffer.shared
             if config.debug:
                 node.site = "{}:{}".format(*fallback.user_site())
             self.nodes.append(node)
@@ -116,7 +120,7 @@ class Runtime:
                     if view.buffer.error is not None:
                         raise _again(view.buffer.error)
             elif len(self.nodes) >= config.tape or self.pending_bytes > _PENDING_BYTES:
-                self.flush()
+                self.flush(repeating(self.nodes))
 
     def pending_write(self, view: View) -> bool:
         """Whether a recorded command is still to write the view's buffer."""
@@ -170,43 +174,44 @@ class Runtime:
 
     # Flushing
 
-    def flush(self) -> None:
-        """Run every recorded command."""
+    def flush(self, count: int | None = None) -> None:
+        """Run every recorded command, or the first `count`."""
         with self.lock:  # another thread may be at it: then wait
             if not self.nodes:
                 return
             with deferred_interrupts() as interrupted:
-                nodes, self.nodes = self.nodes, []
+                nodes, rest, self.nodes = self.nodes[:count], self.nodes[count:] if count else [], []
                 self.epoch += 1
                 self.pending_bytes = 0
                 self.counters["flushes"] += 1
                 self.counters["nodes"] += len(nodes)
                 try:
-                    self._execute(nodes, interrupted)
+                    self._execute(nodes, rest, interrupted)
                 finally:
+                    self._put_back(rest)
                     self.done = self.epoch - 1
 
-    def _execute(self, nodes: Sequence[Node], interrupted: Sequence[int]) -> None:
+    def _execute(self, nodes: Sequence[Node], rest: Sequence[Node], interrupted: Sequence[int]) -> None:
         """Plan and run commands, until `interrupted` fills."""
         try:
-            trace = Trace(nodes)
+            trace = Trace(nodes, rest)
             plan = self._plan(trace)
         except Exception as error:
             _poison(nodes, error)
             return
         for done, step in enumerate(plan.steps):
             if interrupted:
-                self._put_back(trace, plan.steps[done:])
+                self._put_back([nodes[n] for n in sorted(n for left in plan.steps[done:] for n in left.nodes)])
                 break
             self._run(trace, step)
 
-    def _put_back(self, trace: Trace, steps: Sequence[Step]) -> None:
-        """Return the commands that an interrupt kept from running to the tape, in program order."""
-        for number in sorted(n for step in steps for n in step.nodes):
-            node = trace.nodes[number]
+    def _put_back(self, nodes: Sequence[Node]) -> None:
+        """Return commands that have not run to the tape."""
+        for node in nodes:
             self.nodes.append(node)
             for view in node.outs:
                 view.buffer.write_epoch = self.epoch
+                self.pending_bytes += view.buffer.nbytes
             for view in node.reads():
                 view.buffer.read_epoch = self.epoch
 
@@ -391,11 +396,11 @@ class Runtime:
         """Return the counters."""
         names = (
             "nodes", "flushes", "kernels", "plans", "plan_hits", "compiles", "allocations", "temporaries",
-            "library_calls", "direct_calls", "host_reads", "host_writes",
+            "library_calls", "host_reads", "host_writes",
         )  # fmt: skip
-        found = {name: self.counters[name] for name in names}
+        found = {name: self.counters[name] for name in names} | {"direct_calls": self.direct_calls}
         found["fallbacks"] = sum(n for what, n in fallback.counts.items() if what.startswith(f"{self.name}:"))
-        return found
+        return found | self.backend.caps.counters
 
     def before_fork(self) -> None:
         """Take the lock, so that the child does not inherit a half-run flush."""
@@ -440,26 +445,6 @@ def _loop(
     return (1,), [() if p in results else (0,) for p in range(len(views))], kept
 
 
-def host_memory(array: Array) -> Array:
-    """Return the block of memory that an array lies in, contiguous, so that views can be laid over it."""
-    if array.flags.c_contiguous:
-        return array
-    if array.flags.f_contiguous:
-        return array.T
-    low, high = np.lib.array_utils.byte_bounds(array)
-    return np.asarray(_Memory(array, low, high))
-
-
-class _Memory:
-    """A block of foreign memory, kept alive by the array it came from."""
-
-    def __init__(self, array: Array, low: int, high: int) -> None:
-        self.array = array
-        self.__array_interface__ = {
-            "shape": (high - low,), "typestr": "|u1", "data": (low, not array.flags.writeable), "version": 3,
-        }  # fmt: skip
-
-
 def _again(error: BaseException) -> BaseException:
     """Return the error to raise for a result that could not be computed."""
     fresh = type(error)(*error.args)
@@ -493,4 +478,4 @@ def deferred_interrupts() -> Iterator[list[int]]:
             before(_signal.SIGINT, None)
 
 
-__all__ = ["LIBRARY", "Runtime", "deferred_interrupts", "host_memory"]
+__all__ = ["LIBRARY", "Runtime", "deferred_interrupts"]

@@ -40,9 +40,17 @@ class Plan:
 
 
 class Trace:
-    """A tape with its views, buffers and shapes numbered in order of appearance."""
+    """A tape with its views, buffers and shapes numbered in order of appearance.
 
-    def __init__(self, nodes: Sequence[Node]) -> None:
+    Parameters
+    ----------
+    nodes
+        The commands.
+    later
+        Commands that follow, but are no part of it: what they use is wanted.
+    """
+
+    def __init__(self, nodes: Sequence[Node], later: Sequence[Node] = ()) -> None:
         self.nodes = nodes
         self.views: list[View] = []
         self.buffers: list[Buffer] = []
@@ -50,53 +58,71 @@ class Trace:
         self.reads: list[tuple[int, ...]] = []  # node -> views
         self.writes: list[tuple[int, ...]] = []
         self.shape_of: list[int] = []  # node -> shape
+        self._scalars: list[int] = []  # node -> which inputs are no views, as bits
+        self._crowded: dict[int, list[int]] = {}  # buffers of several views -> these
         self._hazards: dict[tuple[int, int], int] = {}
+        self._numbers: dict[int, int] = {}  # id of a view -> its number
+        self._places: dict[int, int] = {}  # id of a buffer -> its number
+        self._geometries: dict[tuple[int, Any], int] = {}
         self._number()
+        used = {id(v.buffer) for node in later for v in (*node.outs, *node.reads())}
+        self.wanted = [b.wanted or id(b) in used for b in self.buffers]
 
     def _number(self) -> None:
-        by_identity: dict[int, int] = {}
-        by_geometry: dict[tuple[int, Any], int] = {}
-        buffers: dict[int, int] = {}
         shapes: dict[tuple[int, ...], int] = {}
-
-        def number(view: View) -> int:
-            found = by_identity.get(id(view))
-            if found is None:
-                found = by_geometry.setdefault((id(view.buffer), view.key), len(self.views))
-                by_identity[id(view)] = found
-                if found == len(self.views):
-                    self.views.append(view)
-                    buffer = buffers.setdefault(id(view.buffer), len(buffers))
-                    if buffer == len(self.buffers):
-                        self.buffers.append(view.buffer)
-                    self.buffer_of.append(buffer)
-            return found
-
+        numbers, number = self._numbers, self._number_view
         for node in self.nodes:
-            self.reads.append(tuple(number(v) for v in node.ins if type(v) is View))
-            self.writes.append(tuple(number(v) for v in node.outs))
+            reads, scalars = [], 0
+            for place, value in enumerate(node.ins):
+                if type(value) is View:
+                    found = numbers.get(id(value))
+                    reads.append(number(value) if found is None else found)
+                else:
+                    scalars |= 1 << place
+            self.reads.append(tuple(reads))
+            self.writes.append(tuple([number(v) for v in node.outs]))
+            self._scalars.append(scalars)
             self.shape_of.append(shapes.setdefault(node.shape, len(shapes)))
         self.written = {v for views in self.writes for v in views}
 
+    def _number_view(self, view: View) -> int:
+        """Return the number of a view; equal views of one buffer share it."""
+        found = self._numbers.get(id(view))
+        if found is not None:
+            return found
+        number = len(self.views)
+        place = self._places.get(id(view.buffer))
+        if place is None:
+            place = self._places[id(view.buffer)] = len(self.buffers)
+            self.buffers.append(view.buffer)
+        else:
+            siblings = self._crowded.get(place)
+            if siblings is None:  # the second view: only now the geometry matters
+                siblings = self._crowded[place] = [self.buffer_of.index(place)]
+                self._geometries[place, self.views[siblings[0]].key] = siblings[0]
+            found = self._geometries.setdefault((place, view.key), number)
+            if found != number:
+                self._numbers[id(view)] = found
+                return found
+            siblings.append(number)
+        self._numbers[id(view)] = number
+        self.views.append(view)
+        self.buffer_of.append(place)
+        return number
+
     def key(self) -> tuple[Any, ...]:
         """Return the structure: all that a plan depends on, and neither sizes nor constants."""
-        commands = tuple(
-            (n.op, n.kind, n.attr, n.loop, reads, writes, shape, len(n.ins))
-            for n, reads, writes, shape in zip(self.nodes, self.reads, self.writes, self.shape_of, strict=True)
-        )
-        positions = tuple(tuple(type(v) is View for v in n.ins) for n in self.nodes if len(n.ins) != 1)
-        views = tuple((b, v.ghost.dtype) for b, v in zip(self.buffer_of, self.views, strict=True))
-        covers = tuple(self.views[v].covers() for v in sorted(self.written))
-        wanted = tuple(b.wanted for b in self.buffers)
-        return commands, positions, views, covers, wanted, self._hazard_key()
+        commands: list[Any] = []
+        for n, reads, writes, shape in zip(self.nodes, self.reads, self.writes, self.shape_of, strict=True):
+            commands += (n.op, n.kind, n.attr, n.loop, reads, writes, shape, len(n.ins))
+        views = (*self.buffer_of, *[v.ghost.dtype for v in self.views])
+        covers = tuple([self.views[v].covers() for v in sorted(self.written)])
+        return tuple(commands), tuple(self._scalars), views, covers, tuple(self.wanted), self._hazard_key()
 
     def _hazard_key(self) -> tuple[tuple[int, int, int], ...]:
-        by_buffer: dict[int, list[int]] = {}
-        for view, buffer in enumerate(self.buffer_of):
-            by_buffer.setdefault(buffer, []).append(view)
         found = []
-        for views in by_buffer.values():
-            if len(views) > 1 and not self.written.isdisjoint(views):
+        for views in self._crowded.values():
+            if not self.written.isdisjoint(views):
                 for place, a in enumerate(views):
                     for b in views[place + 1 :]:
                         if a in self.written or b in self.written:
@@ -118,7 +144,7 @@ class Trace:
 
 def live_nodes(trace: Trace) -> list[int]:
     """Drop the nodes whose results nobody reads, nor can still see afterwards."""
-    wanted = [b.wanted for b in trace.buffers]
+    wanted = list(trace.wanted)
     live: list[int] = []
     for number in range(len(trace.nodes) - 1, -1, -1):
         writes = trace.writes[number]
@@ -362,7 +388,7 @@ def make_plan(trace: Trace, fusion: bool, max_params: int, everything: bool = Fa
     live = list(range(len(trace.nodes))) if everything else live_nodes(trace)
     groups = group(trace, live, fusion, max_params)
     steps: list[Step] = []
-    later = {number for number, buffer in enumerate(trace.buffers) if everything or buffer.wanted}
+    later = {number for number, wanted in enumerate(trace.wanted) if everything or wanted}
     for nodes in reversed(groups):
         touched = {trace.buffer_of[v] for n in nodes for v in (*trace.reads[n], *trace.writes[n])}
         step = lower(trace, nodes, later)

@@ -102,13 +102,13 @@ def sort(
     how: Any = kind or (
         "stable" if stable and x.dtype.kind == "c" else None
     )  # equal real elements cannot be told apart
-    strides = layout((x._view,), x.shape, x.itemsize)
+    strides = layout((x._ghost,), x.shape, x.itemsize)
     result = library("sort", lambda v: np.sort(v, axis, how), [x], x.shape, x.dtype, strides, axis=axis)
     return _reversed(result, axis) if descending else result
 
 
 def _reversed(x: ndarray, axis: int) -> ndarray:
-    return copy_of(view_of(x, np.flip(x._view.ghost, axis)), order="C")
+    return copy_of(view_of(x, np.flip(x._ghost, axis)), order="C")
 
 
 def argsort(

@@ -14,25 +14,16 @@ if TYPE_CHECKING:
     from .runtime import Runtime
 
 
-class Owner:
-    """What arrays hold: while it lives, somebody can still see the buffer.
+class Buffer:
+    """One allocation of one device, made when the first command needs it.
 
-    The tape holds buffers and never an owner, so reference counting alone says which results are still wanted: no
-    finalizer runs, and threads cannot miscount.
+    While its owner lives (the first array that saw it, which all views of that array hold), somebody can still see the
+    buffer. The tape holds buffers and never an owner, so reference counting alone says which results are still wanted:
+    no finalizer runs, and threads cannot miscount.
     """
 
-    __slots__ = ("__weakref__", "buffer")
-
-    def __init__(self, buffer: Buffer) -> None:
-        self.buffer = buffer
-        buffer.owner = weakref.ref(self)
-
-
-class Buffer:
-    """One allocation of one device, made when the first command needs it."""
-
     # class attributes hold what most buffers never change, so that making one costs little
-    owner: weakref.ref[Owner] | None = None
+    owner: weakref.ref[Any] | None = None
     write_epoch = 0  # the tape's epoch in which a recorded command last writes (reads) this buffer
     read_epoch = 0
     error: BaseException | None = None  # why the contents could not be computed
@@ -80,13 +71,14 @@ class View:
     `ghost` lies over the void, or (`real`) over the buffer's own memory; then it is also the host's way to the data.
     """
 
-    __slots__ = ("_key", "buffer", "ghost", "real")
+    __slots__ = ("_covers", "_key", "buffer", "ghost", "real")
 
-    def __init__(self, buffer: Buffer, ghost: Ghost, real: bool = False) -> None:
+    def __init__(self, buffer: Buffer, ghost: Ghost, real: bool = False, key: Key | None = None) -> None:
         self.buffer = buffer
         self.ghost = ghost
         self.real = real
-        self._key: Key | None = None
+        self._key = key
+        self._covers: bool | None = None
 
     @property
     def key(self) -> Key:
@@ -116,9 +108,13 @@ class View:
 
     def covers(self) -> bool:
         """Whether the view holds every byte of its buffer exactly once."""
-        return self.ghost.nbytes == self.buffer.nbytes and (
-            self.ghost.flags.c_contiguous or self.ghost.flags.f_contiguous or _packed(self.ghost)
-        )
+        found = self._covers
+        if found is None:
+            ghost = self.ghost
+            found = self._covers = ghost.nbytes == self.buffer.nbytes and (
+                ghost.flags.c_contiguous or ghost.flags.f_contiguous or _packed(ghost)
+            )
+        return found
 
 
 def _packed(ghost: Ghost) -> bool:
@@ -129,3 +125,23 @@ def _packed(ghost: Ghost) -> bool:
             return False
         reach *= extent
     return True
+
+
+def host_memory(array: Ghost) -> Ghost:
+    """Return the block of memory that an array lies in, contiguous, so that views can be laid over it."""
+    if array.flags.c_contiguous:
+        return array
+    if array.flags.f_contiguous:
+        return array.T
+    low, high = np.lib.array_utils.byte_bounds(array)
+    return np.asarray(_Memory(array, low, high))
+
+
+class _Memory:
+    """A block of foreign memory, kept alive by the array it came from."""
+
+    def __init__(self, array: Ghost, low: int, high: int) -> None:
+        self.array = array
+        self.__array_interface__ = {
+            "shape": (high - low,), "typestr": "|u1", "data": (low, not array.flags.writeable), "version": 3,
+        }  # fmt: skip

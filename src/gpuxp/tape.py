@@ -11,6 +11,8 @@ from .dtypes import DType
 from .geometry import CLASH, DISJOINT, IDENTICAL, Shape, relation
 from .storage import View
 
+_REPEATED = 8  # commands that make a repetition
+
 MAP, REDUCE, LIBRARY = "map", "reduce", "library"
 Scalar = np.ndarray[Any, Any]  # a 0-d array in the loop's dtype
 
@@ -62,6 +64,19 @@ class Node:
         ins = ", ".join(_show(v) for v in self.ins)
         axes = f", axis={self.attr}" if self.kind == REDUCE else ""
         return f"{', '.join(_show(v) for v in self.outs)} = {self.op}({ins}{axes})"
+
+
+def repeating(nodes: Sequence[Node]) -> int:
+    """Return how many commands to run of a tape that is full: up to where it repeats its beginning, if it does.
+
+    In a loop each flush then starts at the same statement, and finds the plan of the one before.
+    """
+    signs = [(n.op, n.loop, len(n.shape), n.attr) for n in nodes]
+    count = len(signs)
+    for place in range(count - _REPEATED, count // 2 - 1, -1):
+        if signs[place] == signs[0] and signs[place:] == signs[: count - place]:
+            return place
+    return count
 
 
 def _show(value: View | Scalar) -> str:

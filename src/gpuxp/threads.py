@@ -11,7 +11,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from .config import num_threads
+
 T = TypeVar("T")
+PARALLEL = 65536  # least elements that are worth another thread
+
+
+def threads_for(elements: int, tasks: int) -> int:
+    """Return how many threads share some tasks of this size together."""
+    return max(1, min(num_threads(), tasks, elements // PARALLEL))
 
 
 class _Quiet(threading.local):
@@ -19,29 +27,32 @@ class _Quiet(threading.local):
 
     def __init__(self) -> None:
         self.context = contextvars.Context()
-        self.context.run(np.seterr, all="ignore")
+        self.run = self.context.run
+        self.run(np.seterr, all="ignore")
         self.active = False
 
 
-_quiet = _Quiet()
+quietly = _Quiet()  # `quietly.run(fn, ...)` runs a C function
 
 
 def quiet(fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """Call `fn` with NumPy's floating-point warnings off: a result's timing must never show, and warnings would."""
-    state = _quiet
+    state = quietly
     if state.active:
         return fn(*args, **kwargs)
     state.active = True
     try:
-        return state.context.run(fn, *args, **kwargs)
+        return state.run(fn, *args, **kwargs)
     finally:
         state.active = False
 
 
 def quiet_call(fn: Callable[..., T], *args: Any) -> T:
     """Do the same for a C function, which calls no Python: the cheapest way."""
-    state = _quiet
-    return fn(*args) if state.active else state.context.run(fn, *args)
+    try:
+        return quietly.run(fn, *args)
+    except RuntimeError:  # this thread is in the context already (or `fn` raises it again)
+        return fn(*args)
 
 
 class Pool:
@@ -97,9 +108,8 @@ pool = Pool()
 
 def _after_fork() -> None:
     """Threads do not survive a fork: start with none."""
-    global pool, _quiet
+    global pool
     pool = Pool()
-    _quiet = _Quiet()
 
 
 def current_pool() -> Pool:

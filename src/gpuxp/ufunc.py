@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,30 +12,31 @@ from .array import (
     READ_ONLY,
     VALUE,
     HostArray,
-    adopted,
+    at_hand,
     fresh,
     host,
     host_operand,
-    is_direct,
     layout,
     ndarray,
     record_copy,
+    settled,
     wrap,
 )
 from .config import config
 from .convert import as_operand, asarray, host_call, runtime_for
 from .dtypes import BOOL, DType
 from .errors import mixed_devices
-from .geometry import broadcast_shapes, broadcasts_to, c_strides
+from .geometry import Shape, broadcast_shapes, broadcasts_to, c_strides
 from .ops import ELEMENTWISE, ArrayBuilder, Elementwise
-from .runtime import Runtime
+from .small import PYTHON_SCALARS, binary, too_large, unary
 from .storage import View
 from .tape import MAP, Node, clashes
 from .threads import quiet, quiet_call
 
-_COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
-PYTHON_SCALARS = (int, float, complex)
+if TYPE_CHECKING:
+    from .runtime import Runtime  # the engine is loaded with the first array
 
+_COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
 
 class ufunc:  # noqa: N801 - NumPy's name
     """A function applied element by element, with NumPy's broadcasting, promotion and keywords.
@@ -54,16 +55,14 @@ class ufunc:  # noqa: N801 - NumPy's name
     signature = None
 
     def __init__(self, name: str, row: Elementwise) -> None:
-        self.__name__ = self.__qualname__ = name
         self.row = row
         self.numpy = row.ufunc
         self.nin = row.nin
+        self._compares = name in _COMPARISONS
+        self._small: Any = unary(row, _nothing) if row.nin == 1 else binary(row, _nothing)
+        self.__name__ = self.__qualname__ = name
         self.nargs = row.nin + 1
         self.identity = row.ufunc.identity
-        self._plain = row.expand is None and row.run is None
-        self._exact = not row.ulp
-        self.types = row.ufunc.types
-        self.ntypes = row.ufunc.ntypes
         self.__doc__ = f"{_summary(row.ufunc)}\n\nThe same function as `numpy.{name}`, on any device."
 
     def __repr__(self) -> str:
@@ -71,6 +70,16 @@ class ufunc:  # noqa: N801 - NumPy's name
 
     def __reduce__(self) -> Any:
         return _find, (self.__name__,)
+
+    @property
+    def types(self) -> list[str]:
+        """The loops, by the characters of their dtypes."""
+        return self.numpy.types
+
+    @property
+    def ntypes(self) -> int:
+        """How many loops there are."""
+        return self.numpy.ntypes
 
     # Calling
 
@@ -88,7 +97,7 @@ class ufunc:  # noqa: N801 - NumPy's name
         """Apply the function; keywords as in NumPy."""
         default = where is True and dtype is None and signature is None and casting == "same_kind" and order == "K"
         if default and out is None and len(args) == self.nin:
-            found = self.small(args)
+            found: ndarray | None = self._small(*args)
             if found is not None:
                 return found
         if len(args) != self.nin:
@@ -99,60 +108,48 @@ class ufunc:  # noqa: N801 - NumPy's name
                     f"{self.__name__}() takes from {self.nin} to {self.nargs} positional arguments "
                     f"but {len(args)} were given"
                 )
+        if default and out is None:
+            return self.plain(*args)
         runtime = runtime_for(self.__name__, args)
         operands = [a if type(a) is ndarray or type(a) in PYTHON_SCALARS else as_operand(a, runtime) for a in args]
-        if default and out is None:
-            direct = self._direct(runtime, operands)
-            if direct is not None:
-                return direct
         if dtype is None and signature is not None:
             dtype = signature[-1] if isinstance(signature, tuple) else signature
         return self._record(runtime, operands, _single(out, self.__name__), where, dtype, casting, order)
 
-    def _direct(self, runtime: Runtime, operands: Sequence[Any]) -> ndarray | None:
-        """Run small operands at once, by the same function that runs a tile."""
-        views = [a._view for a in operands if type(a) is ndarray]
-        if not is_direct(runtime, views):
-            return None
-        if len(views) > 1:
-            shape = views[0].ghost.shape
-            if any(v.ghost.shape != shape for v in views) and _too_large(views):
-                return None
-        values = [runtime.host(a._view) if type(a) is ndarray else a for a in operands]
-        runtime.counters["direct_calls"] += 1
-        return wrap(runtime, _in_order(views, quiet(apply_row, self.row, values)))
-
-    def small(self, args: Sequence[Any]) -> ndarray | None:
-        """Apply the function with the least overhead, to small arrays of one shape that are there; else return None."""
-        if not self._plain:
-            return None
-        runtime: Runtime | None = None
-        shape: tuple[int, ...] = ()
-        values = []
+    def plain(self, *args: Any) -> ndarray:
+        """Apply the function without keywords to operands that are not small arrays, or not alike."""
+        shape: Shape | None = None
+        kinds: list[Any] = []
         for a in args:
             if type(a) is ndarray:
-                view = a._view
-                buffer = view.buffer
-                x = view.ghost
-                if runtime is None:
-                    runtime, shape = buffer.runtime, x.shape
-                    if x.size > config.small or not runtime.host_visible:
-                        return None
-                if (
-                    not view.real or buffer.runtime is not runtime or x.shape != shape
-                    or buffer.write_epoch > runtime.done or buffer.error is not None
-                    or not (x.flags.c_contiguous or (self._exact and x.dtype.kind != "c"))
-                ):  # fmt: skip
-                    return None
-                values.append(x)
+                own = a._own
+                ghost = a._view.ghost if own is None else own
+                if shape is None:
+                    runtime, shape, size = a._runtime, ghost.shape, ghost.size
+                elif ghost.shape != shape or a._runtime is not runtime:
+                    break
+                kinds.append(ghost.dtype)
             elif type(a) in PYTHON_SCALARS:
-                values.append(a)
+                kinds.append(type(a))
             else:
-                return None
-        if runtime is None:
+                break
+        else:
+            if shape is not None and size > config.small:
+                return self._record_alike(runtime, shape, args, tuple(kinds))
+        runtime = runtime_for(self.__name__, args)
+        operands = [a if type(a) is ndarray or type(a) in PYTHON_SCALARS else as_operand(a, runtime) for a in args]
+        direct = self._direct(runtime, operands)
+        return self._record(runtime, operands, None, True, None, "same_kind", "K") if direct is None else direct
+
+    def _direct(self, runtime: Runtime, operands: Sequence[Any]) -> ndarray | None:
+        """Run small operands at once, by the same function that runs a tile."""
+        there = at_hand([a for a in operands if type(a) is ndarray])
+        if there is None or too_large(there):
             return None
-        runtime.counters["direct_calls"] += 1
-        return adopted(runtime, quiet_call(self.numpy, *values))
+        arrays = iter(there)
+        values = [next(arrays) if type(a) is ndarray else a for a in operands]
+        runtime.direct_calls += 1
+        return wrap(runtime, _in_order(there, quiet(apply_row, self.row, values)))
 
     def resolve(self, operands: Sequence[Any], dtype: Any = None, casting: Any = "same_kind") -> tuple[DType, ...]:
         """Return the loop's dtypes for arrays and Python scalars, as NumPy decides them."""
@@ -167,10 +164,24 @@ class ufunc:  # noqa: N801 - NumPy's name
             return tuple(self.numpy.resolve_dtypes((*found, None), signature=wanted, casting=casting))
         return (*dtypes.resolve(self.numpy, found)[: self.nin], target)
 
+    def _record_alike(self, runtime: Runtime, shape: Shape, operands: Sequence[Any], kinds: tuple[Any, ...]) -> ndarray:
+        """Record the function of large arrays of one shape, and Python scalars: the common case, with little work."""
+        if self._compares and int in kinds and self._out_of_range(operands) is not None:
+            return self._record(runtime, list(operands), None, True, None, "same_kind", "K")
+        loop = dtypes.resolve(self.numpy, kinds)
+        ins: Any = [a._view if type(a) is ndarray else np.asarray(a, d) for a, d in zip(operands, loop, strict=False)]
+        out = loop[-1]
+        strides = None
+        if len(shape) > 1:
+            strides = layout([v.ghost for v in ins if type(v) is View], shape, out.itemsize)
+        result = fresh(runtime, shape, out, strides)
+        runtime.record(Node(self.row.name, MAP, (result._view,), tuple(ins), loop, shape))
+        return result
+
     def _record(
         self, runtime: Runtime, operands: list[Any], out: Any, where: Any, dtype: Any, casting: Any, order: str
     ) -> ndarray:
-        constant = self._out_of_range(operands) if self.__name__ in _COMPARISONS else None
+        constant = self._out_of_range(operands) if self._compares else None
         loop = self.resolve(operands, dtype, casting) if constant is None else (BOOL, BOOL, BOOL)
         arrays = [a for a in operands if type(a) is ndarray]
         mask = None if where is True else as_operand(where, runtime)
@@ -180,7 +191,7 @@ class ufunc:  # noqa: N801 - NumPy's name
             self._check_out(runtime, out, loop, casting)
         shape = broadcast_shapes(*(a.shape for a in arrays), *(() if mask is None else (mask.shape,)))
         if out is None:
-            strides = layout([a._view for a in arrays], shape, loop[-1].itemsize, order)
+            strides = layout([a._ghost for a in arrays], shape, loop[-1].itemsize, order)
             result = fresh(runtime, shape, loop[-1], strides)
             if not shape:
                 result._state = VALUE
@@ -207,13 +218,13 @@ class ufunc:  # noqa: N801 - NumPy's name
         """Record the command; overlapping inputs are copied first, ``where`` becomes a selection."""
         target = node.outs[0]
         if mask is not None or (self.row.name == "power" and not is_fresh):
-            held = fresh(runtime, node.shape, node.loop[-1])  # the result, before it is put in place
-            node.outs = (held._view,)
+            result = fresh(runtime, node.shape, node.loop[-1])  # the result, before it is put in place
+            node.outs = (result._view,)
             runtime.record(node)
             if mask is None:
-                record_copy(target, held._view)
+                record_copy(target, result._view)
             else:
-                choose(runtime, target, mask, held._view, None if is_fresh else target)
+                choose(runtime, target, mask, result._view, None if is_fresh else target)
             return
         copies: list[ndarray] = []
         if not is_fresh:
@@ -224,7 +235,7 @@ class ufunc:  # noqa: N801 - NumPy's name
         if type(out) is not ndarray:
             raise TypeError(f"{self.__name__}: return arrays must be gpuxp arrays, not {type(out).__name__}")
         check_writeable(out, self.__name__)
-        if out._view.buffer.runtime is not runtime:
+        if out._runtime is not runtime:
             raise mixed_devices(self.__name__, (out.device, runtime.name))
         if not np.can_cast(loop[-1], out.dtype, casting):
             self._refuse_cast(loop, out.dtype, casting)
@@ -292,9 +303,13 @@ class ufunc:  # noqa: N801 - NumPy's name
             raise ValueError(f"{self.__name__}.{method}: only supported for binary functions")
 
 
+def _nothing(*operands: Any) -> None:
+    return None
+
+
 def _summary(fn: np.ufunc) -> str:
-    lines = [line.strip() for line in (fn.__doc__ or "").splitlines()]
-    return next((line for line in lines[1:] if line), fn.__name__)
+    lines = (fn.__doc__ or "").split("\n", 5)[1:5]
+    return next((line.strip() for line in lines if line.strip()), fn.__name__)
 
 
 def _single(out: Any, name: str) -> Any:
@@ -305,18 +320,11 @@ def _single(out: Any, name: str) -> Any:
     return out
 
 
-def _too_large(views: Sequence[View]) -> bool:
-    size = 1
-    for extent in broadcast_shapes(*(v.ghost.shape for v in views)):
-        size *= extent
-    return size > config.small
-
-
-def _in_order(views: Sequence[View], result: Any) -> Any:
+def _in_order(values: Sequence[HostArray], result: Any) -> Any:
     """Return a result laid out in memory as its operands are; packing them may have changed that."""
     if result.ndim < 2:
         return result
-    strides = layout(views, result.shape, result.itemsize) or c_strides(result.shape, result.itemsize)
+    strides = layout(values, result.shape, result.itemsize) or c_strides(result.shape, result.itemsize)
     if strides == result.strides:
         return result
     ordered: HostArray = np.ndarray(result.shape, result.dtype, strides=strides)
@@ -388,13 +396,15 @@ def select(condition: Any, x: Any, y: Any) -> ndarray:
     if mask.dtype != BOOL:
         mask = UFUNCS["not_equal"](mask, 0)
     operands = [a if type(a) is ndarray or type(a) in PYTHON_SCALARS else as_operand(a, runtime) for a in (x, y)]
-    views = [a._view for a in (mask, *operands) if type(a) is ndarray]
-    if is_direct(runtime, views) and not _too_large(views):
-        values = [runtime.host(a._view) if type(a) is ndarray else a for a in (mask, *operands)]
-        return wrap(runtime, quiet(np.where, *values))
+    arrays = [a for a in (mask, *operands) if type(a) is ndarray]
+    there = at_hand(arrays)
+    if there is not None and not too_large(there):
+        values = iter(there)
+        plain = [next(values) if type(a) is ndarray else a for a in (mask, *operands)]
+        return wrap(runtime, quiet_call(np.where, *plain))
     dtype = dtypes.resolve(np.add, tuple(a.dtype if type(a) is ndarray else type(a) for a in operands))[-1]
-    shape = broadcast_shapes(*(v.ghost.shape for v in views))
-    result = fresh(runtime, shape, dtype, layout(views, shape, dtype.itemsize))
+    shape = broadcast_shapes(*(a.shape for a in arrays))
+    result = fresh(runtime, shape, dtype, layout([a._ghost for a in arrays], shape, dtype.itemsize))
     ins = tuple(a._view if type(a) is ndarray else np.asarray(a).astype(dtype) for a in operands)
     loop = (BOOL, dtype, dtype, dtype)
     runtime.record(Node("select", MAP, (result._view,), (mask._view, *ins), loop, shape))
@@ -439,23 +449,21 @@ def into(result: ndarray, out: Any, function: str, casting: Any = "same_kind") -
 
 def update(array: ndarray, runtime: Runtime, name: str, fn: Any, *operands: Any) -> None:
     """Run ``fn(contents, *operands)``, which changes the contents in place."""
-    if runtime.pending(array._view):
-        runtime.flush()
+    memory = settled(array)
     plain = [host_operand(o) if type(o) is ndarray else o for o in operands]
     plain = [tuple(host(i) if type(i) is ndarray else i for i in p) if isinstance(p, tuple) else p for p in plain]
-    contents = host(array)
     if not runtime.host_visible:
         fallback.on_host(runtime.name, name, "no kernel of its own")
-        contents = contents.copy()
-        quiet(fn, contents, *plain)
-        assign(array, asarray(contents, device=runtime.name))
+        memory = memory.copy()
+        quiet(fn, memory, *plain)
+        assign(array, asarray(memory, device=runtime.name))
         return
     runtime.counters["library_calls"] += 1
-    quiet(fn, contents, *[_apart(contents, p) for p in plain])
+    quiet(fn, memory, *[_apart(memory, p) for p in plain])
 
 
-def _apart(contents: HostArray, operand: Any) -> Any:
-    if isinstance(operand, np.ndarray) and np.may_share_memory(contents, operand):
+def _apart(memory: HostArray, operand: Any) -> Any:
+    if isinstance(operand, np.ndarray) and np.may_share_memory(memory, operand):
         return operand.copy()
     return operand
 
@@ -467,7 +475,7 @@ def _find(name: str) -> ufunc:
     return UFUNCS[name]
 
 
-SPECIAL: tuple[str, ...] = ("expit",)  # rows of `gpuxp.special`
+SPECIAL: tuple[str, ...] = ("expit", "logit")  # rows of `gpuxp.special`
 _NOT_PUBLIC = ("select", "frexp_mantissa", "frexp_exponent", *SPECIAL)
 _ALIASES = {
     "abs": "absolute", "acos": "arccos", "acosh": "arccosh", "asin": "arcsin", "asinh": "arcsinh", "atan": "arctan",

@@ -9,6 +9,9 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from gpuxp.config import TIERS
+from gpuxp.devices import runtime_of
+
 from .programs import Options, Seeded, Writer, write_program
 from .running import SETUPS, Mismatch, Setup, compare, minimised, shown
 
@@ -53,6 +56,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     for name in ("tile", "fusion", "small", "num_threads", "tape"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, help="only setups with this value")
+    parser.add_argument("--tier", choices=TIERS, help="only setups with this tier of the software GPU")
     parser.add_argument("--statements", type=int, default=14, help="longest program")
     parser.add_argument("--large", type=int, default=1, help="large arrays in a hundred")
     parser.add_argument("--failures", type=int, default=1, help="stop after so many")
@@ -60,7 +64,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _setups(arguments: argparse.Namespace) -> list[Setup]:
-    given = {n: getattr(arguments, n) for n in ("tile", "fusion", "small", "num_threads", "tape")}
+    given = {n: getattr(arguments, n) for n in ("tile", "fusion", "small", "num_threads", "tape", "tier")}
     wanted = {n: bool(v) if n == "fusion" else v for n, v in given.items() if v is not None}
     setups = [dataclasses.replace(s, device=arguments.device, **wanted) for s in SETUPS]
     return list(dict.fromkeys(setups))
@@ -95,6 +99,9 @@ def main() -> int:
             _bar(number + 1, arguments.count, started)
     for setup, count in ran.items():
         print(f"{count:7d}  {setup}")
+    counters = runtime_of(arguments.device).stats()
+    shown_counters = ("kernels", "compiled_kernels", "compiled_launches", "not_compiled", "compile_errors", "fallbacks")
+    print(", ".join(f"{counters[name]} {name.replace('_', ' ')}" for name in shown_counters if counters.get(name)))
     print(f"{failures} failures in {sum(ran.values())} programs, {time.perf_counter() - started:.0f} s")
     return int(failures > 0)
 

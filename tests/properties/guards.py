@@ -134,6 +134,12 @@ def isarray(x: Any) -> bool:
     return isinstance(x, np.ndarray)
 
 
+def held(x: Any, y: Any) -> bool:
+    """No Python integer is beyond the other's dtype: NumPy may crash on comparing it (numpy/numpy#28117)."""
+    pairs = [(v, np.asarray(o).dtype) for v, o in ((x, y), (y, x)) if type(v) is int]
+    return all(d.kind not in "iu" or np.iinfo(d).min <= v <= np.iinfo(d).max for v, d in pairs)
+
+
 def apart(out: Any, *values: Any) -> bool:
     """No operand may overlap the output."""
     return not any(np.may_share_memory(out, v) for v in values if isinstance(v, np.ndarray))
@@ -158,5 +164,6 @@ def bound(kind: str, value: Any, of: Any) -> Any:
 
 _RULES = (
     finite, small, mild, real, products, quotients, powers, ordered, fits, exact, dots, whole, isarray, apart, tidy,
+    held,
 )  # fmt: skip
 RULES = {rule.__name__: rule for rule in _RULES}

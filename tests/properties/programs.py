@@ -322,6 +322,8 @@ class Writer(Expressions):
         target, shape = self.target()
         name = self.pick(BINARY + UNARY)
         args = [self.expression(shape, self.between(0, 1)) for _ in range(2 if name in BINARY else 1)]
+        if name in ("greater", "equal", "not_equal"):
+            self.guards.append(f"held({', '.join(args)})")
         self.guard(name, *args)
         self.guards.append(f"fits(np.{name}({', '.join(args)}), {target}.dtype)")
         self.guards.append(f"isarray({target})")  # our 0-d results are arrays, NumPy's scalars cannot be an output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import warnings
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 import numpy
 
 import gpuxp
-from gpuxp.backends import software
+from gpuxp import runtime, threads
 from gpuxp.devices import runtime_of
 from gpuxp.testing import public_class
 
@@ -47,10 +48,12 @@ class Setup:
     small: int = 0
     num_threads: int = 1
     tape: int = 256
+    tier: str = "interpreter"
+    cut: bool = False  # a full tape runs only half of its commands, as if it repeated its beginning
 
     def __str__(self) -> str:
         return (f"{self.device} tile={self.tile} fusion={int(self.fusion)} small={self.small} "
-                f"threads={self.num_threads} tape={self.tape}")  # fmt: skip
+                f"threads={self.num_threads} tape={self.tape} tier={self.tier}" + " cut" * self.cut)  # fmt: skip
 
 
 SETUPS = (
@@ -69,6 +72,10 @@ SETUPS = (
     Setup(small=5, tile=1),
     Setup(small=12),
     Setup(tile=1, tape=2),
+    Setup(tier="compiled"),
+    Setup(tier="compiled", tile=1, num_threads=2, tape=7),
+    Setup(tape=6, cut=True),
+    Setup(tile=7, tape=2, cut=True),
 )
 
 
@@ -152,17 +159,19 @@ def reference(statements: Sequence[Any]) -> list[Outcome]:
 @contextlib.contextmanager
 def applied(setup: Setup) -> Iterator[None]:
     """Run a block under a setup; with two threads even the smallest loop uses both."""
-    before = software._PARALLEL
-    software._PARALLEL = 1 if setup.num_threads > 1 else before
-    settings = {"tile": setup.tile, "fusion": setup.fusion, "small": setup.small, "num_threads": setup.num_threads,
-                "tape": setup.tape, "fallback": "allow"}  # fmt: skip
+    before, repeating = threads.PARALLEL, runtime.repeating
+    threads.PARALLEL = 1 if setup.num_threads > 1 else before
+    if setup.cut:
+        runtime.repeating = lambda nodes: (len(nodes) + 1) // 2
+    settings = {**dataclasses.asdict(setup), "fallback": "allow"}
+    del settings["cut"]
     try:
         with gpuxp.configure(**settings), gpuxp.device(setup.device), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             runtime_of(setup.device).flush()
             yield
     finally:
-        software._PARALLEL = before
+        threads.PARALLEL, runtime.repeating = before, repeating
 
 
 def compare(statements: Sequence[Any], wanted: Sequence[Outcome], setup: Setup) -> None:

@@ -50,11 +50,12 @@ def bits(array: Any) -> bytes:
 
 
 SETTINGS = [
-    {"small": 0, "tile": 49152, "num_threads": 1},
-    {"small": 0, "tile": 1, "num_threads": 1},
-    {"small": 0, "tile": 7, "num_threads": 2},
-    {"small": 0, "tile": 49152, "num_threads": 1, "fusion": False},
-    {"small": 1 << 20, "tile": 49152, "num_threads": 1},
+    {"small": 0, "tier": "interpreter", "tile": 49152, "num_threads": 1},
+    {"small": 0, "tier": "interpreter", "tile": 1, "num_threads": 1},
+    {"small": 0, "tier": "interpreter", "tile": 7, "num_threads": 2},
+    {"small": 0, "tier": "interpreter", "tile": 49152, "num_threads": 1, "fusion": False},
+    {"small": 0, "tier": "compiled"},
+    {"small": 1 << 20, "num_threads": 1},
 ]
 
 
@@ -111,13 +112,54 @@ def test_binary(name: str, dtype: str) -> None:
         assert bits(f(a, b)[:10]) == bits(f(a[:10], b[:10]))
 
 
+@pytest.mark.parametrize("dtype", ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"])
+def test_integers(dtype: str) -> None:
+    x, y = values(dtype, 131), values(dtype, 131, seed=1)
+    small = (y % numpy.dtype(dtype).type(9)) if dtype != "bool" else y
+    if dtype != "bool":
+        x[:4], y[:4] = [0, 0, numpy.iinfo(dtype).min, numpy.iinfo(dtype).max], [0, 1, numpy.iinfo(dtype).max, 0]
+    for name in UNARY:
+        if supported(name, dtype):
+            everywhere(PUBLIC[name], x)
+    for name in BINARY:
+        if supported(name, dtype, dtype):
+            everywhere(PUBLIC[name], x, small if name == "power" else y)
+    if dtype != "bool":
+        for name in ("left_shift", "right_shift"):
+            everywhere(PUBLIC[name], x, small + small)
+    everywhere(lambda a, b: np.where(a > b, a, b)[3:] == a[:-3], x, y)
+    everywhere(lambda a: a.astype("float32"), x)
+
+
+@pytest.mark.parametrize("source", ["bool", "int8", "int64", "uint8", "uint32", "uint64", "float32", "float64"])
+def test_conversions(source: str) -> None:
+    x = values(source, 131)
+    if x.dtype.kind == "f":
+        x = numpy.clip(numpy.nan_to_num(x), 0, 100)  # out of range, the result depends on NumPy's build
+    for target in ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint64", "float32", "float64"):
+        everywhere(lambda a, t=target: a.astype(t), x)
+        everywhere(lambda a, t=target: a.astype(t)[::3].sum(), x)
+
+
 CHAINS: dict[str, Callable[..., Any]] = {
     "exact": lambda a, b: (a * b + a) * (a - b) / (b + 2),
     "mixed": lambda a, b: np.exp(-abs(a)) * np.sin(b) + np.sqrt(abs(a)) ** 1.5,
     "where": lambda a, b: np.where(a > b, np.log1p(abs(a)), np.tanh(b)) // 0.25,
     "strided": lambda a, b: np.exp(a[::-2]) + b[::2] * np.cos(a[::2]),
+    "in place": lambda a, b: _in_place(a + 0, b),
     "columns": lambda a, b: np.arctan2(a.reshape(-1, 4).T, b.reshape(-1, 4)[:4].T[:, :1]) * 2,
 }
+
+
+def _in_place(a: Any, b: Any) -> Any:
+    """Writes that later calls of NumPy's loops read around."""
+    c = np.exp(a)
+    a *= 0.5
+    a[...], d = np.sin(c) + a, np.exp(a)
+    b = b + d
+    a[1:-1] += b[2:]
+    a[...] = np.cos(a) * c
+    return a + b
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -126,7 +168,10 @@ def test_chains(name: str, dtype: str) -> None:
     everywhere(CHAINS[name], values(dtype, 236), values(dtype, 236, seed=2))
 
 
-BIG = [{"small": 0, "tile": tile, "num_threads": threads} for tile in (1000, 49152) for threads in (1, 2)]
+BIG = [
+    *({"small": 0, "tier": "interpreter", "tile": n, "num_threads": t} for n in (1000, 49152) for t in (1, 2)),
+    *({"small": 0, "tier": "compiled", "num_threads": t} for t in (1, 2, 3)),
+]
 
 
 @pytest.mark.parametrize("name", ["exact", "mixed", "where"])

@@ -239,6 +239,7 @@ MUTANTS: dict[str, list[Patch]] = {
     "a store is forgotten": [(schedule, "lower", _lose_store)],
     "constants change places": [(schedule, "lower", _swap_scalars)],
     "temporaries die too early": [(runtime, "make_plan", _dead_too_early)],
+    "commands left on the tape are forgotten": [(runtime, "Trace", lambda nodes, later=(): schedule.Trace(nodes))],
     "plans ignore hazards": [(schedule.Trace, "key", _key_without(5))],
     "plans ignore what is wanted": [(schedule.Trace, "key", _key_without(4))],
     "plans ignore commands' order of operands": [(schedule.Trace, "key", _key_without(1))],

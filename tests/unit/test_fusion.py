@@ -210,6 +210,27 @@ def test_same_structure_is_planned_and_compiled_once() -> None:
     assert counts.plan_hits >= 3
 
 
+def test_a_loop_is_planned_once_wherever_the_tape_is_full() -> None:
+    u, v = vectors(2)
+
+    def run(steps: int) -> Any:
+        x, y = u, v
+        for _ in range(steps):
+            for k in range(7):  # 42 commands, of which the tape does not hold a whole number
+                f = (x * y + 0.25) * 0.5
+                x = x * 0.5 + f * 0.25 + k
+        return x
+
+    with np.configure(small=0):
+        run(20)
+        with kernel_count() as counts:
+            found = numpy.array(run(200))
+        assert counts.plans <= 2
+        assert counts.plan_hits >= 25
+        with np.configure(tape=1):
+            assert (found == numpy.array(run(200))).all()
+
+
 def test_a_long_loop_needs_no_stack_and_no_memory() -> None:
     (a,) = vectors(1)
     start = numpy.array(a)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -49,6 +50,7 @@ class Caps:
     share: Callable[[Any], np.ndarray[Any, Any]] | None = None  # a Mem as bytes of the host, where both use one memory
     description: str = ""
     info: Mapping[str, Any] = field(default_factory=dict)
+    counters: Counter[str] = field(default_factory=Counter)  # what the device counts for itself; part of `stats()`
 
 
 class Backend(Protocol):

@@ -18,14 +18,15 @@ import numpy as np
 from ..config import config, num_threads
 from ..dtypes import SUPPORTED
 from ..kernel import Kernel
-from ..threads import current_pool, quiet
-from .base import Arg, Caps, Native
+from ..threads import current_pool, quiet, threads_for
+from .base import Arg, Caps, Launch, Native
+from .pool import Pool
 from .reduce import reduce_tiles
+from .tier import Tier
 from .tiles import Grid, Program, Scratch
 
 Array = np.ndarray[Any, Any]
-_PARALLEL = 65536  # loops shorter than this run on the caller's thread alone
-_ALIGNMENT = 64
+_KEPT = 1 << 30  # bytes of free memory that are kept for new results, on a large machine
 
 
 def _physical_memory() -> int:
@@ -48,12 +49,11 @@ class SoftwareBackend:
             survives_fork=True,
             description=f"software GPU, {num_threads()} threads",
         )
+        self.pool = Pool(min(_KEPT, self.caps.memory // 16), self.caps.counters)
 
     def alloc(self, nbytes: int) -> Array:
         """Return cache-line aligned memory."""
-        raw = np.empty(nbytes + _ALIGNMENT, np.uint8)
-        start = -raw.ctypes.data % _ALIGNMENT
-        return raw[start : start + nbytes]
+        return self.pool.take(nbytes)
 
     def write(self, mem: Array, offset: int, host: Array) -> None:
         """Copy into the device's memory."""
@@ -70,28 +70,38 @@ class SoftwareBackend:
         """Return what the interpreter does on each tile."""
         return Program(kernel, frozenset(range(len(kernel.params)))).source
 
-    def compile(self, kernel: Kernel) -> Callable[[tuple[int, ...], Sequence[Arg], Sequence[Any]], None]:
-        """Return a launch of the tile interpreter."""
-        programs: dict[frozenset[int], Program] = {}
-        reduced_params = {r.param for r in kernel.reductions}
+    def compile(self, kernel: Kernel) -> Launch:
+        """Return a launch of the tile interpreter, and of compiled code once the kernel is hot."""
+        interpret, tier = _interpreted(kernel), Tier(kernel, self.caps.counters)
 
         def launch(shape: tuple[int, ...], args: Sequence[Arg], scalars: Sequence[Any]) -> None:
-            outer = shape[: kernel.kept]
-            arrays = [
-                np.ndarray(outer if p in reduced_params else shape, dtype, arg.mem, arg.offset, arg.strides)
-                for p, (dtype, arg) in enumerate(zip(kernel.params, args, strict=True))
-            ]
-            packed = frozenset(p for p, a in enumerate(arrays) if a.ndim <= 1 and a.flags.c_contiguous)
-            program = programs.get(packed)
-            if program is None:
-                program = programs[packed] = Program(kernel, packed)
-            constants = [np.asarray(s) for s in scalars]
-            if kernel.reductions:
-                quiet(reduce_tiles, program, shape, arrays, constants, _spread)
-            else:
-                quiet(_map_tiles, program, shape, arrays, constants)
+            (tier.choose(shape, args) or interpret)(shape, args, scalars)
 
         return launch
+
+
+def _interpreted(kernel: Kernel) -> Launch:
+    """Return a launch of the tile interpreter."""
+    programs: dict[frozenset[int], Program] = {}
+    reduced_params = {r.param for r in kernel.reductions}
+
+    def launch(shape: tuple[int, ...], args: Sequence[Arg], scalars: Sequence[Any]) -> None:
+        outer = shape[: kernel.kept]
+        arrays = [
+            np.ndarray(outer if p in reduced_params else shape, dtype, arg.mem, arg.offset, arg.strides)
+            for p, (dtype, arg) in enumerate(zip(kernel.params, args, strict=True))
+        ]
+        packed = frozenset(p for p, a in enumerate(arrays) if a.ndim <= 1 and a.flags.c_contiguous)
+        program = programs.get(packed)
+        if program is None:
+            program = programs[packed] = Program(kernel, packed)
+        constants = [np.asarray(s) for s in scalars]
+        if kernel.reductions:
+            quiet(reduce_tiles, program, shape, arrays, constants, _spread)
+        else:
+            quiet(_map_tiles, program, shape, arrays, constants)
+
+    return launch
 
 
 _scratch = threading.local()
@@ -107,7 +117,7 @@ def _own_scratch() -> Scratch:
 
 def _spread(task: Callable[[int, Scratch], None], tasks: int, elements: int) -> None:
     """Run ``task(0) ... task(tasks - 1)``, on several threads when there is enough to do."""
-    threads = min(num_threads(), tasks) if elements >= _PARALLEL else 1
+    threads = threads_for(elements, tasks)
     if threads <= 1:
         scratch = _own_scratch()
         for number in range(tasks):

@@ -1,0 +1,125 @@
+"""Hot kernels of the software GPU as machine code, ready to launch."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import math
+import sys
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from ..codegen.layout import Layout
+from ..codegen.llvm import COLUMNS, render
+from ..config import config
+from ..errors import Unsupported
+from ..folding import fold
+from ..geometry import address
+from ..kernel import BLOCK, Kernel
+from ..threads import current_pool, quiet, threads_for
+from .base import Arg
+from .jit import build
+from .loops import find_loop
+
+Array = np.ndarray[Any, Any]
+Shape = tuple[int, ...]
+_Function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+
+
+class Compiled:
+    """A kernel's machine code for one layout."""
+
+    def __init__(self, kernel: Kernel, layout: Layout) -> None:
+        self.kernel, self.layout = kernel, layout
+        source = render(kernel, layout)
+        self.head: list[int] = []
+        for call in source.calls:
+            found = find_loop(call.op, call.dtypes)
+            if found is None:
+                raise Unsupported(f"NumPy has no loop for {call.op} that can be called")
+            self.head.extend(found)
+        self._code = build(source.text)
+        self.function = _Function(self._code.address)
+
+    def over(self, shape: Shape, strides: Sequence[Shape]) -> Prepared:
+        """Return a launch over loops of one geometry."""
+        return (_Reduction if self.kernel.reductions else Prepared)(self, shape, strides)
+
+
+class Prepared:
+    """A launch with everything in place but addresses and scalars; one thread at a time may run it."""
+
+    def __init__(self, compiled: Compiled, shape: Shape, strides: Sequence[Shape]) -> None:
+        kernel = compiled.kernel
+        self.kernel, self.shape, self._compiled = kernel, shape, compiled
+        self.elements = math.prod(shape)
+        step = min(shape[-1], config.tile)
+        self.units = self._count(compiled.layout, step)
+        results = {r.param for r in kernel.reductions}
+        self._first = len(compiled.head) + 1 + len(shape)  # where the addresses begin
+        words = [*compiled.head, step, *shape, *(0 for _ in strides)]
+        words += [word for param, s in enumerate(strides) if param not in results for word in s]
+        self._scalars = len(words)
+        words += [0] * len(kernel.scalars)
+        self._table = (ctypes.c_int64 * len(words))(*words)
+        self._at = ctypes.addressof(self._table)
+
+    def _count(self, layout: Layout, step: int) -> int:
+        return self.elements // self.shape[-1] * -(-self.shape[-1] // step)
+
+    def __call__(self, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
+        """Run the kernel."""
+        self._run([address(a.mem) + a.offset for a in args], scalars)
+
+    def _run(self, addresses: list[int], scalars: Sequence[Any]) -> None:
+        """Hand out the units to the threads."""
+        table, at, function, units = self._table, self._at, self._compiled.function, self.units
+        table[self._first : self._first + len(addresses)] = cast("list[ctypes.c_int64 | int]", addresses)
+        for place, (scalar, dtype) in enumerate(zip(scalars, self.kernel.scalars, strict=True), self._scalars):
+            table[place] = _bits(np.asarray(scalar, dtype))
+        threads = threads_for(self.elements, units)
+        if threads == 1:
+            function(at, 0, units)
+            return
+        tasks = min(units, 4 * threads)
+        numbers = itertools.count()
+
+        def work() -> None:
+            while (number := next(numbers)) < tasks:
+                function(at, units * number // tasks, units * (number + 1) // tasks)
+
+        current_pool().run(work, threads)
+
+
+class _Reduction(Prepared):
+    """Blocks are reduced by the kernel, then the blocks' results as every tier does it."""
+
+    def _count(self, layout: Layout, step: int) -> int:
+        kept = self.shape[: self.kernel.kept]
+        self._kept = kept
+        self._partial = math.prod(kept), -(-math.prod(self.shape[self.kernel.kept :]) // BLOCK)
+        if not layout.columns:
+            return math.prod(self._partial)
+        return math.prod(kept[:-1]) * -(-kept[-1] // COLUMNS) * self._partial[1]
+
+    def __call__(self, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
+        """Run the kernel."""
+        kernel = self.kernel
+        partial = {r.param: np.empty(self._partial, kernel.body[r.value].dtype) for r in kernel.reductions}
+        places = [
+            address(partial[p]) if p in partial else address(a.mem) + a.offset for p, a in enumerate(args)
+        ]  # fmt: skip
+        self._run(places, scalars)
+        quiet(self._finish, partial, args)
+
+    def _finish(self, partial: dict[int, Array], args: Sequence[Arg]) -> None:
+        for r in self.kernel.reductions:
+            arg = args[r.param]
+            target: Array = np.ndarray(self._kept, self.kernel.params[r.param], arg.mem, arg.offset, arg.strides)
+            target[...] = fold(r.op, partial[r.param][:, :, None]).reshape(self._kept)
+
+
+def _bits(scalar: Array) -> int:
+    return int.from_bytes(scalar.tobytes().ljust(8, b"\0"), sys.byteorder, signed=True)

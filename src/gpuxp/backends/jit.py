@@ -1,0 +1,74 @@
+"""LLVM through llvmlite, the back end of Numba: from a kernel's text to an address, with a disk cache."""
+
+from __future__ import annotations
+
+import os
+import threading
+from functools import lru_cache
+from typing import Any
+
+from ..codegen.llvm import ENTRY
+from . import diskcache
+
+_lock = threading.Lock()  # held while LLVM works, and by a fork, so that no child inherits LLVM's own locks taken
+
+
+class Code:
+    """Machine code in memory, for as long as this object lives."""
+
+    def __init__(self, engine: Any, entry: str) -> None:
+        self._engine = engine
+        self.address = int(engine.get_function_address(entry))
+
+
+@lru_cache(maxsize=1)
+def _llvm() -> tuple[Any, str, str]:
+    """Return llvmlite's binding, and the processor with its features."""
+    from llvmlite import binding
+
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    return binding, binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
+
+
+def version() -> str:
+    """Return the compiler's version."""
+    import llvmlite
+
+    return f"llvmlite {llvmlite.__version__}"
+
+
+def _target() -> Any:
+    """Return a target machine, which an engine may own."""
+    binding, cpu, features = _llvm()
+    return binding.Target.from_default_triple().create_target_machine(cpu=cpu, features=features, opt=3, jit=True)
+
+
+def build(text: str, entry: str = ENTRY) -> Code:
+    """Return the machine code of a module's function: from the cache, else compiled and cached."""
+    with _lock:
+        binding, cpu, features = _llvm()
+        key = diskcache.key_of(version(), binding.get_default_triple(), cpu, features, text)
+        found = diskcache.read(key)
+        if found is None:
+            found = _compiled(binding, text)
+            diskcache.write(key, found)
+        engine = binding.create_mcjit_compiler(binding.parse_assembly(""), _target())
+        engine.add_object_file(binding.ObjectFileRef.from_data(found))
+        engine.finalize_object()
+        return Code(engine, entry)
+
+
+def _compiled(binding: Any, text: str) -> bytes:
+    """Compile a module to an object file: no option lets LLVM change a result's bits."""
+    module, target = binding.parse_assembly(text), _target()
+    module.verify()
+    options = binding.create_pipeline_tuning_options(speed_level=3)
+    options.loop_vectorization = options.slp_vectorization = True
+    builder = binding.create_pass_builder(target, options)
+    builder.getModulePassManager().run(module, builder)
+    return bytes(target.emit_object(module))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)

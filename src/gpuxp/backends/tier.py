@@ -1,0 +1,150 @@
+"""The software GPU's second tier: hot kernels are compiled beside the program, and swapped in between launches."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..codegen.layout import Layout
+from ..config import config
+from ..errors import Unsupported
+from ..kernel import Kernel
+from ..vectormath import Vectorised
+from .base import Arg
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from .compiled import Compiled, Prepared
+
+Shape = tuple[int, ...]
+HOT = 1 << 25  # elements x instructions that the interpreter does before a kernel is worth a compile (about 10 ms)
+_GEOMETRIES = 64  # prepared launches that one kernel keeps
+_FEW = 16  # so few reduced elements leave the lanes of a row empty
+
+
+def layout_of(kernel: Kernel, shape: Shape, args: Sequence[Arg]) -> Layout:
+    """Return the layout of a launch."""
+    results = {r.param for r in kernel.reductions}
+    columns = bool(results) and _by_columns(kernel, shape, args)
+    inner = kernel.kept - 1 if columns else kernel.ndim - 1
+    kinds = []
+    for param, (arg, dtype) in enumerate(zip(args, kernel.params, strict=True)):
+        stride = None if param in results else arg.strides[inner]
+        kinds.append("r" if stride is None else "c" if stride == dtype.itemsize else "s" if stride else "0")
+    return Layout("".join(kinds), columns)
+
+
+def _by_columns(kernel: Kernel, shape: Shape, args: Sequence[Arg]) -> bool:
+    """Whether kept elements are closer in memory than reduced ones, or the reduced ones too few to fill lanes."""
+    kept, last = kernel.kept - 1, kernel.ndim - 1
+    if kept < 0 or last == kept or shape[kept] < 2:
+        return False
+    loads = [args[i.attr].strides for i in kernel.body if i.op == "load"]
+    near = sum(abs(s[kept]) for s in loads) < sum(abs(s[last]) for s in loads)
+    return near or math.prod(shape[kernel.kept :]) < _FEW
+
+
+class Tier:
+    """Decides, per layout of one kernel, when to compile it; the rule is in `choose`."""
+
+    def __init__(self, kernel: Kernel, counters: Counter[str]) -> None:
+        self._kernel, self._counters = kernel, counters
+        self._work: Counter[Layout] = Counter()
+        self._compiled: dict[Layout, Compiled | None] = {}  # None: on its way, or impossible
+        self._prepared: OrderedDict[Any, Prepared] = OrderedDict()
+
+    def choose(self, shape: Shape, args: Sequence[Arg]) -> Prepared | None:
+        """Return compiled code for a launch, or None while the interpreter has to do it.
+
+        A layout of a kernel is compiled, by another thread, once the interpreter has done `HOT` elements times
+        instructions of it: as much work as a compile costs. ``GPUXP_TIER`` overrides that.
+        """
+        if config.tier == "interpreter" or 0 in shape:
+            return None
+        key = shape, config.tile, tuple([a.strides for a in args])
+        ready = self._prepared.get(key)
+        if ready is None:
+            ready = self._prepare(shape, args)
+            if ready is None:
+                return None
+            self._prepared[key] = ready
+            if len(self._prepared) > _GEOMETRIES:
+                self._prepared.popitem(last=False)
+        self._counters["compiled_launches"] += 1
+        return ready
+
+    def _prepare(self, shape: Shape, args: Sequence[Arg]) -> Prepared | None:
+        layout = layout_of(self._kernel, shape, args)
+        if layout not in self._compiled:
+            if config.tier == "compiled":
+                self._compile(layout)
+            else:
+                self._work[layout] += math.prod(shape) * len(self._kernel.body)
+                if self._work[layout] >= HOT:
+                    self._compiled[layout] = None
+                    _compiler().submit(self._compile, layout)
+        found = self._compiled.get(layout)
+        return found.over(shape, [a.strides for a in args]) if found is not None else None
+
+    def _compile(self, layout: Layout) -> None:
+        from .compiled import Compiled
+
+        try:
+            self._compiled[layout] = Compiled(self._kernel, layout)
+            self._counters["compiled_kernels"] += 1
+        except Unsupported:
+            self._compiled[layout] = None
+            self._counters["not_compiled"] += 1
+        except Exception as error:  # a machine without LLVM, say: the interpreter goes on
+            self._compiled[layout] = None
+            self._counters["compile_errors"] += 1
+            if config.debug:
+                print(f"gpuxp cpu could not compile a kernel: {error!r}\n{self._kernel.pretty()}", file=sys.stderr)
+
+
+_executor: list[ThreadPoolExecutor] = []
+
+
+def _compiler() -> ThreadPoolExecutor:
+    """Return the thread that compiles."""
+    if not _executor:
+        from concurrent.futures import ThreadPoolExecutor
+
+        _executor.append(ThreadPoolExecutor(1, "gpuxp-compiler"))
+    return _executor[0]
+
+
+def _compile_function(function: Vectorised) -> None:
+    """Compile a vectorised function: by the compiling thread, or at once where everything is."""
+    if config.tier == "compiled":
+        _ensured(function)
+    else:
+        _compiler().submit(_ensured, function)
+
+
+def _ensured(function: Vectorised) -> None:
+    from .vectors import ensure
+
+    try:
+        ensure(function)
+    except Exception as error:  # its steps still give the result
+        if config.debug:
+            print(f"gpuxp cpu could not compile {function.ufunc.__name__}: {error!r}", file=sys.stderr)
+
+
+Vectorised.compiler = staticmethod(_compile_function)
+
+
+def settle() -> None:
+    """Wait until every compile that was asked for is done."""
+    if _executor:
+        _executor[0].submit(int).result()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_executor.clear)

@@ -1,0 +1,173 @@
+"""Small arrays: what is there, and small, goes straight to NumPy with as little around it as possible.
+
+The functions made here know one row of the table each; whatever is not of this kind they hand on to `otherwise`.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import dtypes
+from .array import HostArray, adopted, contents, is_pending, ndarray
+from .config import config
+from .dtypes import FLOAT64
+from .geometry import broadcast_shapes
+from .kernel import LANES
+from .ops import Elementwise
+from .threads import quiet, quiet_call, quietly
+
+PYTHON_SCALARS = (int, float, complex)
+_EXTREMES = ("maximum", "minimum")
+_OPERATORS = {"add": operator.add, "multiply": operator.mul}
+_SCALARS = 16
+
+
+def unary(row: Elementwise, otherwise: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a function that applies a row to a small array by the ufunc that runs its tiles."""
+    fn, special = row.direct, bool(row.own_kinds)
+
+    def apply(a: Any) -> Any:
+        if type(a) is not ndarray:
+            return otherwise(a)
+        x = a._own
+        if x is None or a._owner is not None:
+            x = _packed(row, a)
+        if x is None or x.size > config.small or (special and _differs(row, x)):
+            return otherwise(a)
+        runtime = a._runtime
+        runtime.direct_calls += 1
+        try:
+            return adopted(runtime, quietly.run(fn, x))
+        except RuntimeError:  # as in `quiet_call`
+            return adopted(runtime, fn(x))
+
+    return apply
+
+
+def binary(row: Elementwise, otherwise: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Do the same for two operands, of which one may be a Python scalar."""
+    fn, special = row.ufunc, bool(row.own_kinds)
+
+    def apply(a: Any, b: Any) -> Any:
+        x, y, first = a, b, a
+        if type(a) is ndarray:
+            x = a._own
+            if x is None or a._owner is not None:
+                x = _packed(row, a)
+            if x is None or x.size > config.small:
+                return otherwise(a, b)
+        elif type(a) in PYTHON_SCALARS and type(b) is ndarray:
+            first = b
+        else:
+            return otherwise(a, b)
+        if type(b) is ndarray:
+            y = b._own
+            if y is None or b._owner is not None:
+                y = _packed(row, b)
+            if y is None or y.size > config.small or b._runtime is not first._runtime:
+                return otherwise(a, b)
+            if first is a and x.shape != y.shape and not _broadcasts(row, x, y):
+                return otherwise(a, b)
+        elif type(b) not in PYTHON_SCALARS:
+            return otherwise(a, b)
+        if special and _differs(row, x, y):
+            return otherwise(a, b)
+        runtime = first._runtime
+        runtime.direct_calls += 1
+        try:
+            return adopted(runtime, quietly.run(fn, x, y))
+        except RuntimeError:  # as in `quiet_call`
+            return adopted(runtime, fn(x, y))
+
+    return apply
+
+
+def in_place(row: Elementwise, target: ndarray, other: Any) -> bool:
+    """Do ``target op= other`` for small arrays; tell whether it was done."""
+    x, y = _packed(row, target), other
+    if x is None or x.size > config.small or row.ulp or row.own_kinds or is_pending(target):
+        return False
+    if type(other) is ndarray:
+        y = _packed(row, other)
+        if y is None or other._runtime is not target._runtime:
+            return False
+        if x.shape != y.shape and not _broadcasts(row, x, y):
+            return False
+    elif type(other) not in PYTHON_SCALARS:
+        return False
+    target._runtime.direct_calls += 1
+    quiet_call(row.ufunc, x, y, x)
+    return True
+
+
+def total(row: Elementwise, a: ndarray) -> ndarray | None:
+    """Combine all elements of a small array, to the bits of `gpuxp.kernel.combine`; None where others do it."""
+    x = contents(a)
+    if x is None or not 0 < x.size <= config.small or not row.associative:
+        return None
+    kind = x.dtype.kind
+    if kind in "biu" or row.name.startswith("logical"):
+        found = quiet_call(row.ufunc.reduce, x, None)
+    elif kind != "f" or x.dtype.itemsize == 2:
+        return None
+    elif row.name in _EXTREMES:
+        found = quiet_call(row.ufunc.reduce, x, None)
+        if found == 0 or found != found:  # the order decides which zero, or which NaN
+            return None
+    elif x.size <= LANES and row.name in _OPERATORS:
+        found = quiet(_halved, row, x.flatten())
+    else:
+        return None
+    runtime = a._runtime
+    runtime.direct_calls += 1
+    return adopted(runtime, found)
+
+
+def _halved(row: Elementwise, lanes: HostArray) -> Any:
+    """Combine one row of lanes; the last few as scalars, which costs less than calls on arrays."""
+    width = lanes.size
+    while width > _SCALARS:
+        half = 1 << (width - 1).bit_length() - 1
+        into = lanes[: width - half]
+        row.ufunc(into, lanes[half:width], into)
+        width = half
+    lanes = lanes[:width]
+    values: list[Any] = lanes.tolist() if lanes.dtype == FLOAT64 else list(lanes)  # a Python float is a float64
+    combine = _OPERATORS[row.name]
+    while width > 1:
+        half = 1 << (width - 1).bit_length() - 1
+        for j in range(width - half):
+            values[j] = combine(values[j], values[half + j])
+        width = half
+    return values[0] + 0.0 if row.name == "add" else values[0]  # (never a negative zero)
+
+
+def _packed(row: Elementwise, a: ndarray) -> HostArray | None:
+    """Return the contents, if they are there and NumPy's loop for their layout gives the bits of a tile."""
+    x = contents(a)
+    if x is None or not (x.flags.c_contiguous or (not row.ulp and x.dtype.kind != "c")):
+        return None
+    return x
+
+
+def _broadcasts(row: Elementwise, x: HostArray, y: HostArray) -> bool:
+    """Whether NumPy's loop over arrays of two shapes gives the bits of a tile, and a small result."""
+    return not row.ulp and x.size * y.size <= config.small and x.dtype.kind != "c" != y.dtype.kind
+
+
+def _differs(row: Elementwise, *values: Any) -> bool:
+    """Whether the row is not its ufunc for operands of these kinds."""
+    loop = dtypes.resolve(row.ufunc, tuple([v.dtype if isinstance(v, np.ndarray) else type(v) for v in values]))
+    return loop[0].kind in row.own_kinds
+
+
+def too_large(values: Sequence[HostArray]) -> bool:
+    """Whether the result of broadcasting small arrays is not small."""
+    if len(values) < 2 or math.prod([v.size for v in values]) <= config.small:
+        return False
+    return math.prod(broadcast_shapes(*(v.shape for v in values))) > config.small

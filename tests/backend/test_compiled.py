@@ -1,0 +1,162 @@
+"""The compiled tier: when it takes over, what it leaves to the interpreter, and what may not disturb it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy
+import pytest
+
+import gpuxp as np
+from gpuxp.backends import tier as tiers
+from gpuxp.backends.base import Arg
+from gpuxp.backends.tier import HOT, Tier
+from gpuxp.codegen.layout import Layout
+from gpuxp.codegen.llvm import render
+from gpuxp.devices import runtime_of
+from gpuxp.dtypes import FLOAT64
+from gpuxp.kernel import Inst, Kernel
+
+COUNTERS = runtime_of("cpu").backend.caps.counters
+DOUBLE = Kernel((FLOAT64, FLOAT64), (), (Inst("load", (), FLOAT64, 0), Inst("add", (0, 0), FLOAT64)), ((1, 1),))
+
+
+@pytest.fixture(autouse=True)
+def _recorded() -> Iterator[None]:
+    with np.configure(small=0):
+        yield
+
+
+def operands(size: int) -> tuple[tuple[int, ...], list[Arg]]:
+    memory = [numpy.zeros(size).view(numpy.uint8) for _ in range(2)]
+    return (size,), [Arg(m, 0, (8,)) for m in memory]
+
+
+def test_a_kernel_is_compiled_when_it_is_hot() -> None:
+    tier = Tier(DOUBLE, COUNTERS)
+    size = 1 << 16
+    shape, args = operands(size)
+    with np.configure(tier="auto"):
+        for _ in range(HOT // (size * len(DOUBLE.body)) - 1):
+            assert tier.choose(shape, args) is None
+        tiers.settle()
+        assert tier.choose(shape, args) is None  # the work that makes it hot is still the interpreter's
+        tiers.settle()
+        assert tier.choose(shape, args) is not None
+
+
+def test_the_tier_can_be_chosen() -> None:
+    tier = Tier(DOUBLE, COUNTERS)
+    shape, args = operands(10)
+    with np.configure(tier="interpreter"):
+        assert tier.choose(shape, args) is None
+    with np.configure(tier="compiled"):
+        launch = tier.choose(shape, args)
+        assert launch is not None
+        args[0].mem.view(numpy.float64)[:] = range(10)
+        launch(shape, args, [])
+        assert args[1].mem.view(numpy.float64).tolist() == [2.0 * n for n in range(10)]
+
+
+def test_the_text_depends_on_the_structure_alone() -> None:
+    a, b = (render(DOUBLE, Layout("cc")).text for _ in range(2))
+    assert a == b
+    assert "fast" not in a
+    assert "contract" not in a
+    assert render(DOUBLE, Layout("sc")).text != a
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        lambda a: np.exp(a) + 1,
+        lambda a: np.sin(a) * np.cos(a),
+        lambda a: (a * 2).sum(axis=0),
+        lambda a: np.where(a > 0, a, -a) // 0.3,
+        lambda a: (a.astype("int32") % 7).max(axis=1),
+    ],
+)
+def test_common_programs_are_compiled(program: Any) -> None:
+    a = np.asarray(numpy.random.default_rng(0).standard_normal((40, 50)))
+    with np.configure(tier="compiled"):
+        before = COUNTERS["compiled_launches"], COUNTERS["not_compiled"]
+        np.evaluate(program(a))
+        assert COUNTERS["compiled_launches"] > before[0]
+        assert COUNTERS["not_compiled"] == before[1]
+
+
+def test_what_cannot_be_compiled_is_interpreted() -> None:
+    z = np.asarray([1 + 2j, 3 - 1j])
+    with np.configure(tier="compiled"):
+        before = COUNTERS["not_compiled"]
+        assert (z * z).tolist() == [(1 + 2j) ** 2, (3 - 1j) ** 2]
+        assert COUNTERS["not_compiled"] > before
+
+
+def test_threads_share_compiled_kernels() -> None:
+    want = float((numpy.arange(1e4) * 3 + 1).sum())
+    found: list[float] = []
+
+    def work() -> None:
+        for _ in range(20):
+            found.append(float((np.arange(1e4) * 3 + 1).sum()))
+
+    with np.configure(tier="compiled"):
+        workers = [threading.Thread(target=work) for _ in range(4)]
+        for w in workers:
+            w.start()
+        for w in workers:
+            w.join()
+    assert found == [want] * 80
+
+
+FORK = """
+import os, gpuxp as np
+from gpuxp.backends import tier as tiers
+with np.configure(small=0, tier="compiled"):
+    a = np.arange(1000.0)
+    assert float((a * 2).sum()) == 999000.0
+    child = os.fork()
+    assert float((a * 3 - 1).sum()) == 1497500.0
+    assert float(np.sin(a * 0).sum()) == 0
+    if child == 0:
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+print("done")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_process_compiles_for_itself() -> None:
+    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.strip() == "done", done.stderr
+
+
+LEAVE = """
+import gpuxp as np
+a = np.arange(4_000_000.0)
+for _ in range(4):
+    np.evaluate(a * 2 + np.exp(-a))  # hot, and being compiled while the process ends
+print("left")
+"""
+
+
+def test_a_process_may_end_while_it_compiles() -> None:
+    environment = {**os.environ, "GPUXP_CACHE": "off"}
+    done = subprocess.run([sys.executable, "-c", LEAVE], env=environment, capture_output=True, text=True, timeout=60,
+                          check=False)  # fmt: skip
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "left", "")
+
+
+def test_numba_and_llvm_are_not_imported_before_a_kernel_is_hot() -> None:
+    text = (
+        "import sys, gpuxp as np; np.evaluate(np.arange(1e6) * 2)\n"
+        "print([m for m in sys.modules if 'llvm' in m or 'numba' in m])"
+    )
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
