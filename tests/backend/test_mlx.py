@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import itertools
 import math
@@ -19,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpuxp
-from gpuxp import devices, fallback
+from gpuxp import fallback
 from gpuxp.dtypes import BOOL, SUPPORTED
 from gpuxp.errors import FallbackError, Unsupported
 from gpuxp.kernel import BLOCK, Inst, Kernel, Reduction, combine, execute
@@ -420,6 +421,24 @@ def test_sorting(on_device: None, dtype: str) -> None:
         assert np.array_equal(falling, host)
 
 
+@pytest.mark.parametrize("norm", [None, "ortho", "forward", "backward"])
+@pytest.mark.parametrize("name", ["fft", "ifft", "rfft", "irfft"])
+def test_transforms(on_device: None, name: str, norm: str | None) -> None:
+    rng = np.random.default_rng(11)
+    for shape, n in (((64,), None), ((3, 45), None), ((3, 45), 50), ((2, 2, 97), 30), ((5, 2), 1)):
+        x = rng.standard_normal(shape).astype(np.float32)
+        for y in (x,) if name == "rfft" else (x, (x + 1j * x[..., ::-1]).astype(np.complex64)):
+            got = np.asarray(getattr(gpuxp.fft, name)(gpuxp.asarray(y), n, norm=norm))
+            want = getattr(np.fft, name)(y, n, norm=norm)
+            wide = getattr(np.fft, name)(y.astype(complex if y.dtype.kind == "c" else float), n, norm=norm)
+            assert (got.dtype, got.shape) == (want.dtype, want.shape)
+            assert np.abs(got - wide).max() <= 20 * np.finfo(np.float32).eps * np.abs(wide).max()
+    with gpuxp.configure(fallback="allow"), pytest.raises(ValueError, match="Invalid norm"):
+        getattr(gpuxp.fft, name)(gpuxp.ones(4, "float32"), norm="other")
+    with gpuxp.configure(fallback="error"), pytest.raises(FallbackError, match="no kernel of its own"):
+        getattr(gpuxp.fft, name)(gpuxp.ones(4))
+
+
 def test_calls_that_mlx_lacks_go_to_the_host() -> None:
     for call, array, why in (
         (lambda x: x @ x, np.ones((2, 2), int), "none for int64"),
@@ -559,7 +578,8 @@ def test_a_wheel_without_its_library_says_what_is_missing(monkeypatch: pytest.Mo
     def fail(which: str) -> Any:
         raise ImportError("libmlx.so: cannot open shared object file")
 
-    monkeypatch.setitem(devices._KINDS, "mlx", (fail, *devices._KINDS["mlx"][1:]))
+    kinds = importlib.import_module("gpuxp.devices")._KINDS  # `gpuxp.devices` is the function
+    monkeypatch.setitem(kinds, "mlx", (fail, *kinds["mlx"][1:]))
     with pytest.raises(gpuxp.UnknownDeviceError, match=r"libmlx.so.*pip install 'gpuxp\[mlx\]'"):
         gpuxp.ones(2, device="mlx:other")
 

@@ -1,15 +1,19 @@
-"""Library calls that MLX has itself: products of matrices, and sorting."""
+"""Library calls that MLX has itself: products of matrices, sorting, Fourier transforms."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from ..dtypes import DType
+import numpy as np
+
+from ..dtypes import FLOAT32, DType
 from ..errors import Unsupported
 from .base import Native, Operand
 from .mlxmemory import load, store
 from .mlxtypes import TYPES, MxArray, mx
+
+_COMPLEX64 = np.dtype(np.complex64)
 
 
 class Device(Protocol):
@@ -31,10 +35,6 @@ class Device(Protocol):
         ...
 
 
-def _matmul(x: MxArray, y: MxArray) -> MxArray:
-    return mx.matmul(x, y)
-
-
 def _sort(x: MxArray, axis: int) -> MxArray:
     return mx.sort(x, axis=axis)
 
@@ -51,21 +51,39 @@ def _flipped(x: MxArray, axis: int) -> MxArray:
     return x[(slice(None),) * axis + (slice(None, None, -1),)]
 
 
+def _transform(name: str) -> Callable[..., MxArray]:
+    """Return a Fourier transform with NumPy's norms."""
+    fn, inverse = getattr(mx.fft, name), name.startswith("i")
+
+    def run(x: MxArray, n: int, axis: int, norm: str | None) -> MxArray:
+        found = fn(x, n=n, axis=axis)
+        if norm in (None, "backward"):
+            return found
+        power = 0.5 if norm == "ortho" else 1.0
+        return mx.multiply(found, float(n) ** (power if inverse else -power))
+
+    return run
+
+
 def natives(device: Device) -> Mapping[str, Native]:
     """Return a device's natives by name."""
-    found = {"matmul": _native(device, _matmul, "fc"), "sort": _native(device, _sort, "biuf")}
+    real = tuple(d for d in TYPES if d.kind != "c")
+    inexact = tuple(d for d in TYPES if d.kind in "fc")
+    found = {"matmul": _native(device, mx.matmul, inexact), "sort": _native(device, _sort, real)}
     if device.exact_order:
-        found["argsort"] = _native(device, _argsort, "biuf")
+        found["argsort"] = _native(device, _argsort, real)
+    for name in ("fft", "ifft", "rfft", "irfft"):  # in single precision, whatever they are given
+        found[f"fft.{name}"] = _native(device, _transform(name), (FLOAT32, _COMPLEX64))
     return found
 
 
-def _native(device: Device, fn: Callable[..., MxArray], kinds: str) -> Native:
-    """Wrap a function of MLX arrays for operands of these kinds of dtype."""
+def _native(device: Device, fn: Callable[..., MxArray], allowed: Sequence[DType]) -> Native:
+    """Wrap a function of MLX arrays for operands of these dtypes."""
 
     def run(parameters: Mapping[str, Any], ins: Sequence[Operand], outs: Sequence[Operand]) -> None:
         dtypes = {o.dtype for o in ins}
         for dtype in dtypes:
-            if dtype.kind not in kinds or not device.takes(dtype):
+            if dtype not in allowed or not device.takes(dtype):
                 raise Unsupported(f"{device.name} has none for {dtype}")
         if len(dtypes) > 1:
             raise Unsupported(f"{device.name} has none for operands of two dtypes")
