@@ -37,9 +37,14 @@ def unary(row: Elementwise, otherwise: Callable[[Any], Any]) -> Callable[[Any], 
         x = a._own
         if x is None or a._owner is not None:
             x = _packed(row, a)
-        if x is None or x.size > config.small or (special and _differs(row, x)):
+        if x is None or x.size > config.small:
             return otherwise(a)
         runtime = a._runtime
+        if special and _differs(row, x):
+            if not x.flags.c_contiguous:
+                return otherwise(a)
+            runtime.direct_calls += 1
+            return adopted(runtime, quiet(apply_row, row, [x]))
         runtime.direct_calls += 1
         try:
             return adopted(runtime, quietly.run(fn, x))
