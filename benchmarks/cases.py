@@ -132,6 +132,73 @@ def _small_program(np: Any, quick: bool) -> Work:
     return step
 
 
+def _ten_and_a_read(np: Any, quick: bool) -> Work:
+    a, b = _random(np, 10), _random(np, 10, seed=1)
+
+    def step() -> float:
+        x = a
+        for _ in range(5):
+            x = x * b + a
+        return float(x.sum())
+
+    return step
+
+
+def _recording(np: Any, quick: bool) -> Work:
+    """A hundred additions of which one is wanted: for gpuxp, what recording and dropping the others costs."""
+    a, b = (_random(np, 100_000 if quick else 1_000_000, seed=s) for s in range(2))
+
+    def step() -> Any:
+        for _ in range(100):
+            x = a + b
+        return x
+
+    return step
+
+
+def _time_loop(np: Any, quick: bool) -> Work:
+    """Steps of 42 operations, which the tape does not hold a whole number of; nothing is read in between."""
+    u, v = (_random(np, 20_000 if quick else 100_000, seed=s) for s in range(2))
+
+    def run() -> Any:
+        x, y = u, v
+        for _ in range(10 if quick else 50):
+            for k in range(6):
+                f = (x * y + 0.25) * 0.5
+                x = x * 0.5 + f * 0.25 + k
+        return x
+
+    return run
+
+
+def _operations(count: int) -> Case:
+    def make(np: Any, quick: bool) -> Work:
+        a, b = (_random(np, 20_000, seed=s) * 0.5 for s in range(2))
+
+        def run() -> Any:
+            x = a
+            for k in range(count):
+                x = x * b if k % 2 else x + 0.5
+            return x
+
+        return run
+
+    return Case(f"operations[{count}]", f"{count:,} operations in a row on 20,000 elements", make, count)
+
+
+def _small(name: str, work: Callable[..., Any]) -> Case:
+    def make(np: Any, quick: bool) -> Work:
+        a, b, x = _random(np, 10), _random(np, 10, seed=1), _random(np, 10, 10)
+        return lambda: work(np, a, b, x)
+
+    return Case(f"small_{name}", f"ten elements: {name}", make)
+
+
+def _store(target: Any, key: Any, value: Any) -> Any:
+    target[key] = value
+    return target
+
+
 def _sized(name: str, size: int, work: Callable[[Any, Any, Any], Any]) -> Case:
     def make(np: Any, quick: bool) -> Work:
         a, b = _random(np, size), _random(np, size, seed=1)
@@ -147,10 +214,31 @@ SINGLE: dict[str, Callable[[Any, Any, Any], Any]] = {
 }
 
 
+SMALL: dict[str, Callable[..., Any]] = {
+    "add": lambda np, a, b, x: a + b,
+    "scale": lambda np, a, b, x: a * 2.0,
+    "sqrt": lambda np, a, b, x: np.sqrt(a),
+    "compare": lambda np, a, b, x: a < b,
+    "element": lambda np, a, b, x: x[2, 3],
+    "slice": lambda np, a, b, x: a[1:],
+    "store": lambda np, a, b, x: _store(x, (2, 3), 1.0),
+    "sum": lambda np, a, b, x: a.sum(),
+    "max": lambda np, a, b, x: a.max(),
+    "mean": lambda np, a, b, x: a.mean(),
+    "zeros": lambda np, a, b, x: np.zeros(10),
+    "where": lambda np, a, b, x: np.where(a < b, a, b),
+    "matmul": lambda np, a, b, x: x @ x,
+    "export": lambda np, a, b, x: numpy.asarray(a),
+}
+OPERATIONS, QUICK_OPERATIONS = (10, 100, 1_000, 10_000, 100_000), (10, 100, 1_000)
+
+
 def all_cases(quick: bool) -> list[Case]:
     """Return every case."""
     sizes = QUICK_SIZES if quick else SIZES
-    return [*WHOLE, *(_sized(name, size, work) for name, work in SINGLE.items() for size in sizes)]
+    small = [_small(name, work) for name, work in SMALL.items()]
+    counts = [_operations(n) for n in (QUICK_OPERATIONS if quick else OPERATIONS)]
+    return [*WHOLE, *small, *counts, *(_sized(name, size, work) for name, work in SINGLE.items() for size in sizes)]
 
 
 WHOLE = (
@@ -169,4 +257,7 @@ WHOLE = (
     Case("matmul", "matrix product", _matmul),
     Case("sort", "sort a million", _sort),
     Case("small", "twenty operations on ten numbers", _small_program),
+    Case("small_read", "ten operations on ten numbers and a read", _ten_and_a_read),
+    Case("recording", "a hundred additions, one of them wanted", _recording),
+    Case("time_loop", "steps of 42 operations", _time_loop),
 )

@@ -27,7 +27,7 @@ def _understood(value: Any) -> bool:
 
 def _forward(fn: ufunc) -> Any:
     def otherwise(self: Any, other: Any) -> Any:
-        return fn.plain(self, other) if _understood(other) else NotImplemented
+        return fn.plain(self, other) if type(other) in _KNOWN or _understood(other) else NotImplemented
 
     return binary(fn.row, otherwise)
 
@@ -58,7 +58,7 @@ def _in_place(fn: ufunc) -> Any:
 def inplace(fn: ufunc, target: ndarray, other: Any) -> ndarray:
     """Run ``target op= other``."""
     check_writeable(target, fn.__name__)
-    return target if in_place(fn.row, target, other) else fn(target, other, out=target)
+    return target if in_place(fn.row, target, other) else fn.into_first(target, other)
 
 
 def power_operator(x: Any, y: Any) -> ndarray:

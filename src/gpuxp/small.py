@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from . import dtypes
-from .array import HostArray, adopted, contents, is_pending, ndarray
+from .array import HostArray, adopted, contents, is_pending, layout, ndarray
 from .config import config
 from .dtypes import FLOAT64
-from .geometry import broadcast_shapes
+from .geometry import broadcast_shapes, c_strides
 from .kernel import LANES
-from .ops import Elementwise
+from .ops import ArrayBuilder, Elementwise
 from .threads import quiet, quiet_call, quietly
 
 PYTHON_SCALARS = (int, float, complex)
@@ -37,9 +37,14 @@ def unary(row: Elementwise, otherwise: Callable[[Any], Any]) -> Callable[[Any], 
         x = a._own
         if x is None or a._owner is not None:
             x = _packed(row, a)
-        if x is None or x.size > config.small or (special and _differs(row, x)):
+        if x is None or x.size > config.small:
             return otherwise(a)
         runtime = a._runtime
+        if special and _differs(row, x):
+            if not x.flags.c_contiguous:
+                return otherwise(a)
+            runtime.direct_calls += 1
+            return adopted(runtime, quiet(apply_row, row, [x]))
         runtime.direct_calls += 1
         try:
             return adopted(runtime, quietly.run(fn, x))
@@ -171,3 +176,43 @@ def too_large(values: Sequence[HostArray]) -> bool:
     if len(values) < 2 or math.prod([v.size for v in values]) <= config.small:
         return False
     return math.prod(broadcast_shapes(*(v.shape for v in values))) > config.small
+
+
+def in_order(values: Sequence[HostArray], result: Any) -> Any:
+    """Return a result laid out in memory as its operands are; packing them may have changed that."""
+    if result.ndim < 2:
+        return result
+    strides = layout(values, result.shape, result.itemsize) or c_strides(result.shape, result.itemsize)
+    if strides == result.strides:
+        return result
+    ordered: HostArray = np.ndarray(result.shape, result.dtype, strides=strides)
+    ordered[...] = result
+    return ordered
+
+
+def apply_row(row: Elementwise, values: Sequence[Any]) -> Any:
+    """Apply a row to host arrays and Python scalars, to the same bits as the tiles."""
+    arrays = [v for v in values if type(v) is np.ndarray]
+    first = arrays[0] if arrays else None
+    if first is not None and (row.ulp or first.dtype.kind == "c") and not all(a.flags.c_contiguous for a in arrays):
+        values = [np.ascontiguousarray(v) if type(v) is np.ndarray and v.ndim else v for v in values]
+    if row.expand is not None:
+        return _expand_direct(row, values)
+    if row.run is None:
+        return row.ufunc(*values)
+    if row.name.startswith("frexp"):
+        return np.frexp(values[0])[int(row.name == "frexp_exponent")]
+    loop = dtypes.resolve(row.ufunc, tuple(v.dtype if isinstance(v, np.ndarray) else type(v) for v in values))
+    inputs = [np.asarray(v, dtype=d) for v, d in zip(values, loop, strict=False)]
+    out = np.empty(np.broadcast_shapes(*(v.shape for v in inputs)), loop[-1])
+    row.run(*inputs, out=out)
+    return out if out.ndim else out[()]
+
+
+def _expand_direct(row: Elementwise, values: Sequence[Any]) -> Any:
+    loop = dtypes.resolve(row.ufunc, tuple(v.dtype if isinstance(v, np.ndarray) else type(v) for v in values))
+    if not row.expands(loop[0]) or row.expand is None:
+        return row.ufunc(*values)
+    inputs = [np.asarray(v, dtype=d) for v, d in zip(values, loop, strict=False)]
+    result = row.expand(ArrayBuilder(), *inputs)
+    return result if result.ndim else result[()]

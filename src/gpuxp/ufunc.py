@@ -11,12 +11,12 @@ from . import dtypes, fallback
 from .array import (
     READ_ONLY,
     VALUE,
-    HostArray,
     at_hand,
     fresh,
     host,
     host_operand,
     layout,
+    make,
     ndarray,
     record_copy,
     settled,
@@ -26,9 +26,9 @@ from .config import config
 from .convert import as_operand, asarray, host_call, runtime_for
 from .dtypes import BOOL, DType
 from .errors import mixed_devices
-from .geometry import Shape, broadcast_shapes, broadcasts_to, c_strides
-from .ops import ELEMENTWISE, ArrayBuilder, Elementwise
-from .small import PYTHON_SCALARS, binary, too_large, unary
+from .geometry import Shape, broadcast_shapes, broadcasts_to
+from .ops import ELEMENTWISE, Elementwise
+from .small import PYTHON_SCALARS, apply_row, binary, in_order, too_large, unary
 from .storage import View
 from .tape import MAP, Node, clashes
 from .threads import quiet, quiet_call
@@ -118,24 +118,9 @@ class ufunc:  # noqa: N801 - NumPy's name
 
     def plain(self, *args: Any) -> ndarray:
         """Apply the function without keywords to operands that are not small arrays, or not alike."""
-        shape: Shape | None = None
-        kinds: list[Any] = []
-        for a in args:
-            if type(a) is ndarray:
-                own = a._own
-                ghost = a._view.ghost if own is None else own
-                if shape is None:
-                    runtime, shape, size = a._runtime, ghost.shape, ghost.size
-                elif ghost.shape != shape or a._runtime is not runtime:
-                    break
-                kinds.append(ghost.dtype)
-            elif type(a) in PYTHON_SCALARS:
-                kinds.append(type(a))
-            else:
-                break
-        else:
-            if shape is not None and size > config.small:
-                return self._record_alike(runtime, shape, args, tuple(kinds))
+        alike = _alike(args)
+        if alike is not None:
+            return self._record_alike(*alike, args)
         runtime = runtime_for(self.__name__, args)
         operands = [a if type(a) is ndarray or type(a) in PYTHON_SCALARS else as_operand(a, runtime) for a in args]
         direct = self._direct(runtime, operands)
@@ -149,7 +134,7 @@ class ufunc:  # noqa: N801 - NumPy's name
         arrays = iter(there)
         values = [next(arrays) if type(a) is ndarray else a for a in operands]
         runtime.direct_calls += 1
-        return wrap(runtime, _in_order(there, quiet(apply_row, self.row, values)))
+        return wrap(runtime, in_order(there, quiet(apply_row, self.row, values)))
 
     def resolve(self, operands: Sequence[Any], dtype: Any = None, casting: Any = "same_kind") -> tuple[DType, ...]:
         """Return the loop's dtypes for arrays and Python scalars, as NumPy decides them."""
@@ -164,18 +149,31 @@ class ufunc:  # noqa: N801 - NumPy's name
             return tuple(self.numpy.resolve_dtypes((*found, None), signature=wanted, casting=casting))
         return (*dtypes.resolve(self.numpy, found)[: self.nin], target)
 
-    def _record_alike(self, runtime: Runtime, shape: Shape, operands: Sequence[Any], kinds: tuple[Any, ...]) -> ndarray:
+    def into_first(self, target: ndarray, other: Any) -> ndarray:
+        """Do ``target op= other``."""
+        alike = _alike((target, other))
+        if alike is not None:
+            runtime, shape, kinds = alike
+            loop = dtypes.resolve(self.numpy, kinds)
+            if loop[-1] == kinds[0]:
+                ins = tuple(_inputs((target, other), loop))
+                self._commit(runtime, Node(self.row.name, MAP, (target._view,), ins, loop, shape), None, False)
+                return target
+        return self(target, other, out=target)
+
+    def _record_alike(self, runtime: Runtime, shape: Shape, kinds: tuple[Any, ...], operands: Sequence[Any]) -> ndarray:
         """Record the function of large arrays of one shape, and Python scalars: the common case, with little work."""
         if self._compares and int in kinds and self._out_of_range(operands) is not None:
             return self._record(runtime, list(operands), None, True, None, "same_kind", "K")
         loop = dtypes.resolve(self.numpy, kinds)
-        ins: Any = [a._view if type(a) is ndarray else np.asarray(a, d) for a, d in zip(operands, loop, strict=False)]
+        ins = _inputs(operands, loop)
         out = loop[-1]
         strides = None
         if len(shape) > 1:
             strides = layout([v.ghost for v in ins if type(v) is View], shape, out.itemsize)
-        result = fresh(runtime, shape, out, strides)
-        runtime.record(Node(self.row.name, MAP, (result._view,), tuple(ins), loop, shape))
+        target = runtime.new_buffer(shape, out, strides)
+        result = make(target)  # holds the buffer while the tape may run
+        runtime.record(Node(self.row.name, MAP, (target,), tuple(ins), loop, shape))
         return result
 
     def _record(
@@ -208,9 +206,7 @@ class ufunc:  # noqa: N801 - NumPy's name
             node = Node("copy", MAP, (result._view,), ins, (BOOL, BOOL), shape)
             self._commit(runtime, node, mask, out is None)
         else:
-            ins = tuple(
-                a._view if type(a) is ndarray else np.asarray(a, d) for a, d in zip(operands, loop, strict=False)
-            )
+            ins = tuple(_inputs(operands, loop))
             self._commit(runtime, Node(self.row.name, MAP, (result._view,), ins, loop, shape), mask, out is None)
         return result
 
@@ -303,6 +299,33 @@ class ufunc:  # noqa: N801 - NumPy's name
             raise ValueError(f"{self.__name__}.{method}: only supported for binary functions")
 
 
+def _alike(args: Sequence[Any]) -> tuple[Runtime, Shape, tuple[Any, ...]] | None:
+    """Return runtime, shape and kinds of operands that are large arrays of one shape and Python scalars, else None."""
+    shape: Shape | None = None
+    kinds: list[Any] = []
+    for a in args:
+        if type(a) is ndarray:
+            made = a._made
+            ghost = a._ghost if made is None else made.ghost
+            if shape is None:
+                runtime, shape = a._runtime, ghost.shape
+                if ghost.size <= config.small:
+                    return None
+            elif ghost.shape != shape or a._runtime is not runtime:
+                return None
+            kinds.append(ghost.dtype)
+        elif type(a) in PYTHON_SCALARS:
+            kinds.append(type(a))
+        else:
+            return None
+    return None if shape is None else (runtime, shape, tuple(kinds))
+
+
+def _inputs(operands: Sequence[Any], loop: Sequence[DType]) -> list[Any]:
+    """Return operands as commands read them: views, and scalars in the loop's dtypes."""
+    return [a._made or a._view if type(a) is ndarray else np.asarray(a, loop[n]) for n, a in enumerate(operands)]
+
+
 def _nothing(*operands: Any) -> None:
     return None
 
@@ -318,46 +341,6 @@ def _single(out: Any, name: str) -> Any:
             raise ValueError(f"{name}: the 'out' tuple must have exactly one entry per output")
         return out[0]
     return out
-
-
-def _in_order(values: Sequence[HostArray], result: Any) -> Any:
-    """Return a result laid out in memory as its operands are; packing them may have changed that."""
-    if result.ndim < 2:
-        return result
-    strides = layout(values, result.shape, result.itemsize) or c_strides(result.shape, result.itemsize)
-    if strides == result.strides:
-        return result
-    ordered: HostArray = np.ndarray(result.shape, result.dtype, strides=strides)
-    ordered[...] = result
-    return ordered
-
-
-def apply_row(row: Elementwise, values: Sequence[Any]) -> Any:
-    """Apply a row to host arrays and Python scalars, to the same bits as the tiles."""
-    arrays = [v for v in values if type(v) is np.ndarray]
-    first = arrays[0] if arrays else None
-    if first is not None and (row.ulp or first.dtype.kind == "c") and not all(a.flags.c_contiguous for a in arrays):
-        values = [np.ascontiguousarray(v) if type(v) is np.ndarray and v.ndim else v for v in values]
-    if row.expand is not None:
-        return _expand_direct(row, values)
-    if row.run is None:
-        return row.ufunc(*values)
-    if row.name.startswith("frexp"):
-        return np.frexp(values[0])[int(row.name == "frexp_exponent")]
-    loop = dtypes.resolve(row.ufunc, tuple(v.dtype if isinstance(v, np.ndarray) else type(v) for v in values))
-    inputs = [np.asarray(v, dtype=d) for v, d in zip(values, loop, strict=False)]
-    out = np.empty(np.broadcast_shapes(*(v.shape for v in inputs)), loop[-1])
-    row.run(*inputs, out=out)
-    return out if out.ndim else out[()]
-
-
-def _expand_direct(row: Elementwise, values: Sequence[Any]) -> Any:
-    loop = dtypes.resolve(row.ufunc, tuple(v.dtype if isinstance(v, np.ndarray) else type(v) for v in values))
-    if not row.expands(loop[0]) or row.expand is None:
-        return row.ufunc(*values)
-    inputs = [np.asarray(v, dtype=d) for v, d in zip(values, loop, strict=False)]
-    result = row.expand(ArrayBuilder(), *inputs)
-    return result if result.ndim else result[()]
 
 
 def _untangled(target: View, values: Sequence[Any], copies: list[ndarray]) -> tuple[Any, ...]:
@@ -462,7 +445,7 @@ def update(array: ndarray, runtime: Runtime, name: str, fn: Any, *operands: Any)
     quiet(fn, memory, *[_apart(memory, p) for p in plain])
 
 
-def _apart(memory: HostArray, operand: Any) -> Any:
+def _apart(memory: Any, operand: Any) -> Any:
     if isinstance(operand, np.ndarray) and np.may_share_memory(memory, operand):
         return operand.copy()
     return operand

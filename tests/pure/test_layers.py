@@ -132,6 +132,28 @@ def test_importing_gpuxp_loads_no_gpu_library_and_no_compiler() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_importing_gpuxp_loads_no_engine_and_no_chapter() -> None:
+    import subprocess
+    import sys
+
+    parts = "numpy.random gpuxp.runtime gpuxp.schedule gpuxp.backends.software gpuxp.linalg gpuxp.random gpuxp.fft"
+    code = f"import sys, gpuxp; print([m for m in {parts.split()} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_names_that_are_loaded_late_are_there() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import gpuxp; assert {'median', 'linalg', 'fft', 'random', 'testing'} <= set(dir(gpuxp)); "
+        "names = {}; exec('from gpuxp import *', names); print(set(gpuxp.__all__) - set(names))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
 def test_all_names_exist() -> None:
     for name in gpuxp.__all__:
         assert hasattr(gpuxp, name), name

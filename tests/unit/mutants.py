@@ -20,6 +20,7 @@ from gpuxp.kernel import Kernel
 # modules whose names the namespace gives to its functions
 array: Any = importlib.import_module("gpuxp.array")
 ufunc: Any = importlib.import_module("gpuxp.ufunc")
+small: Any = importlib.import_module("gpuxp.small")
 
 Patch = tuple[Any, str, Any]
 
@@ -246,7 +247,7 @@ MUTANTS: dict[str, list[Patch]] = {
     "values are loaded again": [(schedule._Lowering, "_read", _stale_read)],
     "instructions of two dtypes are one": [(schedule._Lowering, "emit", _careless_emit)],
     "copies of inputs are dropped by a flush": [(ufunc, "_untangled", _lost_copies)],
-    "results lie in C order": [(array, "layout", lambda *a, **k: None), (ufunc, "layout", lambda *a, **k: None)],
+    "results lie in C order": [(module, "layout", lambda *a, **k: None) for module in (array, ufunc, small)],
     "axes in the wrong order": [(array, "memory_order", _reversed_order)],
     "broadcast dimensions are merged": [(runtime, "collapse", _merge_all)],
     "the last element is left out": [(tiles.Grid, "box", _short_last_box)],
