@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import dtypes
-from .config import config
 from .devices import Device, runtime_of
 from .dtypes import DType
 from .errors import unsupported_dtype
@@ -347,10 +346,9 @@ def contents(array: ndarray) -> HostArray | None:
 
 def at_hand(arrays: Sequence[ndarray]) -> list[HostArray] | None:
     """Return the contents of small arrays that are there: NumPy is done with them before they are recorded."""
-    limit = config.small
     found = []
     for array in arrays:
-        if array.size > limit:
+        if not array._runtime.at_once(array.size):
             return None
         own = contents(array)
         if own is None:

@@ -28,6 +28,7 @@ class Config:
     num_threads: int = 0  # threads of the software GPU; 0 means one per core
     tile: int = 49152  # elements that the tile interpreter works on at once
     small: int = 16384  # arrays up to this size run at once instead of being recorded
+    middling: int = 1 << 18  # and arrays up to this one, as long as every recorded operation is read before the next
     tape: int = 256  # recorded operations that force a flush
     tier: str = "auto"  # software GPU: kernels compiled when hot (auto), never (interpreter) or always (compiled)
     cache: str = "user"  # folder of compiled kernels; "user" means the user's cache folder, "off" none
@@ -60,6 +61,7 @@ _PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "num_threads": (lambda t: _natural(t, 0), "an integer of 0 or more"),
     "tile": (lambda t: _natural(t, 1), "an integer of 1 or more"),
     "small": (lambda t: _natural(t, 0), "an integer of 0 or more"),
+    "middling": (lambda t: _natural(t, 0), "an integer of 0 or more"),
     "tape": (lambda t: _natural(t, 1), "an integer of 1 or more"),
     "tier": (lambda t: _one_of(t, TIERS), "one of " + ", ".join(TIERS)),
     "cache": (str, "a folder, user or off"),

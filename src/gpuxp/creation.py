@@ -50,7 +50,7 @@ def empty(shape: Any, dtype: Any = None, order: str = "C", *, device: object = N
 def _unset(runtime: Runtime, shape: Shape, dtype: DType, order: str) -> ndarray:
     """Return an array whose elements are not set: host memory if it is small."""
     strides = _strides(shape, dtype, order)
-    if runtime.host_visible and math.prod(shape) <= config.small:
+    if runtime.host_visible and runtime.at_once(math.prod(shape)):
         return held(runtime, NUMPY.empty(shape, dtype, "C" if strides is None else "F"))
     return fresh(runtime, shape, dtype, strides)
 
@@ -107,7 +107,7 @@ def _like(a: Any, dtype: Any, order: str, device: object, shape: Any) -> ndarray
     if shape is not None:
         extent = shape_of(shape)
         return _unset(runtime, extent, target, order)
-    if order == "K" and runtime.host_visible and x.size <= config.small:
+    if order == "K" and runtime.host_visible and runtime.at_once(x.size):
         return held(runtime, NUMPY.empty_like(x._ghost, target))
     return fresh(runtime, x.shape, target, layout((x._ghost,), x.shape, target.itemsize, order))
 

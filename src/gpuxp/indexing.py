@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .array import VALUE, HostArray, adopted, contents, copy_of, held, host, is_pending, ndarray, root, view_of
-from .config import config
 from .convert import as_operand, asarray, host_call, runtime_for
 from .dtypes import BOOL
 from .threads import quiet_call
@@ -157,11 +156,11 @@ def _operand(value: Any, target: ndarray, runtime: Runtime) -> ndarray:
 def _write_small(target: ndarray, key: Any, value: Any) -> bool:
     """Do ``target[key] = value`` at once where both are small and there; tell whether it was done."""
     memory = contents(target)
-    if memory is None or memory.size > config.small or is_pending(target):
+    if memory is None or not target._runtime.at_once(memory.size) or is_pending(target):
         return False
     if type(value) is ndarray:
         source = contents(value)
-        if source is None or value._runtime is not target._runtime or source.size > config.small:
+        if source is None or value._runtime is not target._runtime or not target._runtime.at_once(source.size):
             return False
         value = source.copy() if root(value) is root(target) else source
     elif type(value) not in _RANKS:

@@ -12,7 +12,6 @@ import numpy as np
 
 from . import dtypes
 from .array import READ_ONLY, WRITEABLE, at_hand, copy_of, fresh, host, layout, ndarray, view_of, wrap
-from .config import config
 from .convert import as_operand, host_call, runtime_for
 from .creation import zeros
 from .dtypes import NUMPY
@@ -200,7 +199,7 @@ def concatenate(
     if axis is None:
         parts, axis = [ravel(p) for p in parts], 0
     there = at_hand(parts) if out is None else None
-    if there is not None and sum(p.size for p in there) <= config.small:
+    if there is not None and parts[0]._runtime.at_once(sum(p.size for p in there)):
         return wrap(parts[0]._runtime, quiet(NUMPY.concatenate, there, axis, dtype=dtype, casting=casting))
     shape, axis = _joined_shape(parts, operator.index(axis))
     target = dtypes.check(dtype, "concatenate") if dtype is not None else np.result_type(*(p.dtype for p in parts))

@@ -11,6 +11,7 @@ import numpy as np
 
 from . import dtypes, small
 from .array import VALUE, HostArray, at_hand, copy_of, fresh, held, host, ndarray, view_of, wrap
+from .config import config
 from .convert import as_operand, host_call, runtime_for
 from .dtypes import BOOL, FLOAT32, FLOAT64, INTP, DType
 from .folding import fold
@@ -105,7 +106,7 @@ def _reduced(fn: ufunc, x: ndarray, axes: tuple[int, ...], acc: DType, keepdims:
         extent = tuple(1 if a in axes else s for a, s in enumerate(x.shape) if keepdims or a not in axes)
         return wrap(runtime, np.full(extent, initial if initial is not None else 0, acc))
     inner = FLOAT32 if acc == np.float16 else acc
-    there = at_hand((x,))
+    there = at_hand((x,)) if x.size <= config.small else None  # a kernel's order costs the host several passes
     if there is not None:
         result = wrap(runtime, quiet(_direct, fn, there[0], axes, inner, acc, kept))
     else:

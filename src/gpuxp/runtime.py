@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import math
 import sys
 import threading
 import time
+import weakref
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,11 +24,10 @@ from .kernel import Kernel
 from .schedule import Plan, Step, Trace, make_plan
 from .storage import Buffer, View, host_memory
 from .tape import LIBRARY, REDUCE, Node, repeating
-from .threads import quiet
-
-_signal: Any = importlib.import_module("_signal")  # what `signal` wraps in enums that cost more than a small flush
+from .threads import deferred_interrupts, quiet
 
 _PLANS = 512  # plans kept
+_ALONE = 4  # so many flushes of a single command show that recording does not pay
 _PENDING_BYTES = 1 << 31  # memory that recorded commands may keep alive
 
 Array = np.ndarray[Any, Any]
@@ -50,6 +48,8 @@ class Runtime:
         self.pending_bytes = 0
         self.counters: Counter[str] = Counter()
         self.direct_calls = 0  # counted apart, for speed
+        self._alone = 0  # flushes in a row that ran a single command
+        self._latest: Callable[[], object] = _nothing  # the last array of middling size that was computed at once
         self.last_kernels: list[Kernel] = []
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
         self._launches: OrderedDict[Kernel, Launch] = OrderedDict()
@@ -92,6 +92,20 @@ class Runtime:
                 self.counters["temporaries"] += 1
 
     # Recording
+
+    def at_once(self, size: int) -> bool:
+        """Whether arrays of a size are computed at once: small ones, and middling ones while deferring does not pay.
+
+        Recording pays when several commands become one kernel. Four flushes in a row with a single command tell that
+        this program reads each result before it goes on; an operation on such a result tells that it no longer does.
+        """
+        return size <= config.small or (size <= config.middling and self._alone >= _ALONE and config.small > 0)
+
+    def watch(self, result: object, *operands: object) -> None:
+        """Note that an array of middling size was computed at once; record again if it was made from the last one."""
+        if any(o is self._latest() for o in operands):
+            self._alone = 0
+        self._latest = weakref.ref(result)
 
     def record(self, node: Node) -> None:
         """Append a command to the tape."""
@@ -185,6 +199,7 @@ class Runtime:
                 self.pending_bytes = 0
                 self.counters["flushes"] += 1
                 self.counters["nodes"] += len(nodes)
+                self._alone = self._alone + 1 if len(nodes) == 1 else 0
                 try:
                     self._execute(nodes, rest, interrupted)
                 finally:
@@ -445,6 +460,10 @@ def _loop(
     return (1,), [() if p in results else (0,) for p in range(len(views))], kept
 
 
+def _nothing() -> None:
+    return None
+
+
 def _again(error: BaseException) -> BaseException:
     """Return the error to raise for a result that could not be computed."""
     fresh = type(error)(*error.args)
@@ -462,20 +481,4 @@ def _poison(nodes: Sequence[Node], error: BaseException) -> None:
             view.buffer.error = error
 
 
-@contextlib.contextmanager
-def deferred_interrupts() -> Iterator[list[int]]:
-    """Hold Ctrl-C back until a flush is in a state that can be left; yields a list that fills when it was pressed."""
-    pressed: list[int] = []
-    if threading.current_thread() is not threading.main_thread() or not callable(_signal.getsignal(_signal.SIGINT)):
-        yield pressed
-        return
-    before = _signal.signal(_signal.SIGINT, lambda number, frame: pressed.append(number))
-    try:
-        yield pressed
-    finally:
-        _signal.signal(_signal.SIGINT, before)
-        if pressed and callable(before):
-            before(_signal.SIGINT, None)
-
-
-__all__ = ["LIBRARY", "Runtime", "deferred_interrupts"]
+__all__ = ["LIBRARY", "Runtime"]

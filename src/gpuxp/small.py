@@ -37,7 +37,7 @@ def unary(row: Elementwise, otherwise: Callable[[Any], Any]) -> Callable[[Any], 
         x = a._own
         if x is None or a._owner is not None:
             x = _packed(row, a)
-        if x is None or x.size > config.small:
+        if x is None or (x.size > config.small and not a._runtime.at_once(x.size)):
             return otherwise(a)
         runtime = a._runtime
         if special and _differs(row, x):
@@ -47,9 +47,12 @@ def unary(row: Elementwise, otherwise: Callable[[Any], Any]) -> Callable[[Any], 
             return adopted(runtime, quiet(apply_row, row, [x]))
         runtime.direct_calls += 1
         try:
-            return adopted(runtime, quietly.run(fn, x))
+            found = adopted(runtime, quietly.run(fn, x))
         except RuntimeError:  # as in `quiet_call`
-            return adopted(runtime, fn(x))
+            found = adopted(runtime, fn(x))
+        if x.size > config.small:
+            runtime.watch(found, a)
+        return found
 
     return apply
 
@@ -64,7 +67,7 @@ def binary(row: Elementwise, otherwise: Callable[[Any, Any], Any]) -> Callable[[
             x = a._own
             if x is None or a._owner is not None:
                 x = _packed(row, a)
-            if x is None or x.size > config.small:
+            if x is None or (x.size > config.small and not a._runtime.at_once(x.size)):
                 return otherwise(a, b)
         elif type(a) in PYTHON_SCALARS and type(b) is ndarray:
             first = b
@@ -74,7 +77,9 @@ def binary(row: Elementwise, otherwise: Callable[[Any, Any], Any]) -> Callable[[
             y = b._own
             if y is None or b._owner is not None:
                 y = _packed(row, b)
-            if y is None or y.size > config.small or b._runtime is not first._runtime:
+            if y is None or b._runtime is not first._runtime:
+                return otherwise(a, b)
+            if y.size > config.small and not b._runtime.at_once(y.size):
                 return otherwise(a, b)
             if first is a and x.shape != y.shape and not _broadcasts(row, x, y):
                 return otherwise(a, b)
@@ -85,9 +90,12 @@ def binary(row: Elementwise, otherwise: Callable[[Any, Any], Any]) -> Callable[[
         runtime = first._runtime
         runtime.direct_calls += 1
         try:
-            return adopted(runtime, quietly.run(fn, x, y))
+            found = adopted(runtime, quietly.run(fn, x, y))
         except RuntimeError:  # as in `quiet_call`
-            return adopted(runtime, fn(x, y))
+            found = adopted(runtime, fn(x, y))
+        if found.size > config.small:
+            runtime.watch(found, a, b)
+        return found
 
     return apply
 
@@ -95,7 +103,7 @@ def binary(row: Elementwise, otherwise: Callable[[Any, Any], Any]) -> Callable[[
 def in_place(row: Elementwise, target: ndarray, other: Any) -> bool:
     """Do ``target op= other`` for small arrays; tell whether it was done."""
     x, y = _packed(row, target), other
-    if x is None or x.size > config.small or row.ulp or row.own_kinds or is_pending(target):
+    if x is None or not target._runtime.at_once(x.size) or row.ulp or row.own_kinds or is_pending(target):
         return False
     if type(other) is ndarray:
         y = _packed(row, other)
@@ -113,7 +121,7 @@ def in_place(row: Elementwise, target: ndarray, other: Any) -> bool:
 def total(row: Elementwise, a: ndarray) -> ndarray | None:
     """Combine all elements of a small array, to the bits of `gpuxp.kernel.combine`; None where others do it."""
     x = contents(a)
-    if x is None or not 0 < x.size <= config.small or not row.associative:
+    if x is None or not x.size or not a._runtime.at_once(x.size) or not row.associative:
         return None
     kind = x.dtype.kind
     if kind in "biu" or row.name.startswith("logical"):

@@ -1,17 +1,21 @@
-"""The software GPU's worker threads, and NumPy calls that stay silent about floating-point events."""
+"""The software GPU's worker threads, NumPy calls that stay silent about floating-point events, and Ctrl-C."""
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
+import importlib
 import os
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
 
 from .config import num_threads
+
+_signal: Any = importlib.import_module("_signal")  # what `signal` wraps in enums that cost more than a small flush
 
 T = TypeVar("T")
 PARALLEL = 65536  # least elements that are worth another thread
@@ -119,3 +123,19 @@ def current_pool() -> Pool:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+@contextlib.contextmanager
+def deferred_interrupts() -> Iterator[list[int]]:
+    """Hold Ctrl-C back until a flush is in a state that can be left; yields a list that fills when it was pressed."""
+    pressed: list[int] = []
+    if threading.current_thread() is not threading.main_thread() or not callable(_signal.getsignal(_signal.SIGINT)):
+        yield pressed
+        return
+    before = _signal.signal(_signal.SIGINT, lambda number, frame: pressed.append(number))
+    try:
+        yield pressed
+    finally:
+        _signal.signal(_signal.SIGINT, before)
+        if pressed and callable(before):
+            before(_signal.SIGINT, None)

@@ -22,7 +22,6 @@ from .array import (
     settled,
     wrap,
 )
-from .config import config
 from .convert import as_operand, asarray, host_call, runtime_for
 from .dtypes import BOOL, DType
 from .errors import mixed_devices
@@ -309,7 +308,7 @@ def _alike(args: Sequence[Any]) -> tuple[Runtime, Shape, tuple[Any, ...]] | None
             ghost = a._ghost if made is None else made.ghost
             if shape is None:
                 runtime, shape = a._runtime, ghost.shape
-                if ghost.size <= config.small:
+                if runtime.at_once(ghost.size):
                     return None
             elif ghost.shape != shape or a._runtime is not runtime:
                 return None

@@ -49,6 +49,7 @@ class Setup:
     num_threads: int = 1
     tape: int = 256
     tier: str = "interpreter"
+    middling: int = 0
     cut: bool = False  # a full tape runs only half of its commands, as if it repeated its beginning
 
     def __str__(self) -> str:
@@ -72,6 +73,7 @@ SETUPS = (
     Setup(small=5, tile=1),
     Setup(small=12),
     Setup(tile=1, tape=2),
+    Setup(small=12, middling=4096, tier="auto"),
     Setup(tier="compiled"),
     Setup(tier="compiled", tile=1, num_threads=2, tape=7),
     Setup(tape=6, cut=True),

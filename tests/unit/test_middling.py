@@ -1,0 +1,91 @@
+"""Arrays of middling size: computed at once while every operation is read, recorded once they become a chain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy
+import pytest
+
+import gpuxp as np
+from gpuxp.devices import runtime_of
+from gpuxp.runtime import _ALONE
+
+RUNTIME = runtime_of("cpu")
+SIZE = 40_000
+
+
+@pytest.fixture
+def a() -> Iterator[Any]:
+    with np.configure(small=1000, middling=100_000):
+        RUNTIME.flush()
+        RUNTIME._alone = 0
+        yield np.asarray(numpy.arange(float(SIZE)))
+    RUNTIME._alone = 0
+
+
+def kernels() -> int:
+    return RUNTIME.counters["kernels"]
+
+
+def read_alone(a: Any) -> None:
+    for _ in range(_ALONE):
+        np.evaluate(a + 1)
+
+
+def test_results_that_are_read_one_by_one_are_computed_at_once(a: Any) -> None:
+    before = kernels()
+    read_alone(a)
+    assert kernels() == before + _ALONE
+    for _ in range(5):
+        np.evaluate(a + 1)
+        np.evaluate(np.sqrt(a))
+    assert kernels() == before + _ALONE
+
+
+def test_a_chain_is_recorded_again(a: Any) -> None:
+    read_alone(a)
+    before = kernels()
+    x = a * 2  # at once: nothing tells yet that this is a chain
+    x = x + a  # and this one tells
+    assert kernels() == before
+    x = x * x - a
+    np.evaluate(x)
+    assert kernels() == before + 1
+    want = (numpy.asarray(a) * 2 + numpy.asarray(a)) ** 2 - numpy.asarray(a)
+    assert (numpy.asarray(x) == want).all()
+
+
+def test_large_and_small_arrays_are_not_concerned(a: Any) -> None:
+    read_alone(a)
+    large = np.asarray(numpy.ones(200_000))
+    before = kernels()
+    np.evaluate(large + 1)
+    assert kernels() == before + 1
+
+
+def test_it_can_be_turned_off(a: Any) -> None:
+    for settings in ({"middling": 0}, {"small": 0}):
+        with np.configure(**settings):
+            read_alone(a)
+            before = kernels()
+            np.evaluate(a + 1)
+            assert kernels() == before + 1
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_values_and_layouts_are_the_same(a: Any, order: str) -> None:
+    x = np.asarray(numpy.arange(float(SIZE)).reshape(200, 200), order=order)
+    programs = [lambda: x + x.T, lambda: np.sin(x)[::2], lambda: x[::3] * 2, lambda: np.maximum(x, 7), lambda: x.sum(0),
+                x.max, lambda: x.astype("float32"), lambda: np.concatenate([x, x])]  # fmt: skip
+    recorded = []
+    for program in programs:
+        RUNTIME._alone = 0
+        recorded.append(program())
+        np.evaluate(recorded[-1])
+    for program, want in zip(programs, recorded, strict=True):
+        RUNTIME._alone = _ALONE
+        found = program()
+        assert (numpy.asarray(found) == numpy.asarray(want)).all()
+        assert (found.dtype, found.strides) == (want.dtype, want.strides)
