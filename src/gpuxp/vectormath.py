@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .config import config
+from .dtypes import FLOAT64, resolve
 
 Array = np.ndarray[Any, Any]
 
@@ -141,7 +142,9 @@ class Vectorised:
         if type(x) is not np.ndarray:
             x = np.asarray(x)
         if x.dtype.char != "d":
-            return self.ufunc(x, out=out)
+            if resolve(self.ufunc, (x.dtype,))[0].char != "d":
+                return self.ufunc(x, out=out)
+            x = x.astype(FLOAT64)  # long integers are computed in float64
         if config.tier != "interpreter":
             if self.compiled is None and not self.asked and Vectorised.compiler is not None:
                 self.asked = True
