@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 import struct
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from gpuxp.backends import launching
 from gpuxp.backends.base import Arg
 from gpuxp.codegen.cstyle import ENTRY, fits_by_value, render, struct_format
-from gpuxp.codegen.spelling import _HELPERS, OPENCL, OPENCL_CPU, cast
+from gpuxp.codegen.spelling import _HELPERS, CUDA, OPENCL, OPENCL_CPU, cast
 from gpuxp.dtypes import BOOL, STANDARD
 from gpuxp.errors import Unsupported
 from gpuxp.kernel import BLOCK, LANES, Inst, Kernel, Reduction
@@ -28,7 +29,7 @@ from gpuxp.ops import ELEMENTWISE
 
 GOLDEN = Path(__file__).parent / "golden"
 F4, F8, I4, I8, C8 = (np.dtype(d) for d in ("float32", "float64", "int32", "int64", "complex64"))
-DIALECTS = {"alone": OPENCL_CPU, "group": OPENCL}
+DIALECTS = {"alone": OPENCL_CPU, "group": OPENCL, "cuda": CUDA}
 
 SAXPY = Kernel(
     (F4, F4), (F4,),
@@ -68,6 +69,11 @@ RENDERED: dict[str, Any] = {
     "moments-group.cl": lambda: render(MOMENTS, OPENCL),
     "moments-rows.cl": lambda: render(MOMENTS, OPENCL_CPU),
     "moments-columns.cl": lambda: render(MOMENTS, OPENCL_CPU, columns=True),
+    "saxpy.cu": lambda: render(SAXPY, CUDA),
+    "integers.cu": lambda: render(INTEGERS, CUDA),
+    "complex.cu": lambda: render(PRODUCT, CUDA),
+    "complex-bytewise.cu": lambda: render(PRODUCT, CUDA, bytewise=True),
+    "moments.cu": lambda: render(MOMENTS, CUDA),
 }
 
 
@@ -120,7 +126,7 @@ def assert_plain(text: str) -> None:
     assert not re.search(r"\{[0-9A-Z]", text)
     known: set[str] = set()
     for line in text.splitlines():
-        defined = re.match(r"\w+ (gpx_\w+)\(", line)
+        defined = re.match(r"(?:__device__ )?\w+ (gpx_\w+)\(", line)
         called = set(re.findall(r"gpx_\w+", line)) - ({defined[1]} if defined else set())
         assert called <= known, line
         if defined:
@@ -203,6 +209,8 @@ def test_a_large_struct_comes_through_constant_memory() -> None:
     assert not fits_by_value(kernel, OPENCL)
     assert "constant const launch* a" in render(kernel, OPENCL)
     assert fits_by_value(SAXPY, OPENCL)
+    assert "const launch a" in render(kernel, CUDA)
+    assert not fits_by_value(replace(kernel, scalars=(F8,) * 300), CUDA)
 
 
 MACHINES = [SimpleNamespace(dialect=d, units=4, local_bytes=16384) for d in DIALECTS.values()]
@@ -228,7 +236,7 @@ def test_reduce_grids_cover_the_loop(shape: tuple[int, ...], kept: int, columns:
     kernel = Kernel((F8, F8), (), body, (), (Reduction("add", 0, 1),), len(shape), kept)
     outer, blocks = math.prod(shape[:kept]), launching.blocks_of(shape, kept)
     assert (blocks - 1) * BLOCK < math.prod(shape[kept:]) <= blocks * BLOCK
-    alone, group = (launching.reduce_grid(kernel, shape, columns, machine) for machine in MACHINES)
+    alone, group, _ = (launching.reduce_grid(kernel, shape, columns, machine) for machine in MACHINES)
     assert alone.threads == (1, 1)
     width, workers = group.threads
     assert width * workers == launching.WORKERS

@@ -6,6 +6,7 @@ structure alone. Reductions follow the canonical order of `gpuxp.kernel.combine`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -17,6 +18,7 @@ from .spelling import Dialect, cast, component, constant, expression, helpers, t
 
 ENTRY = "gpuxp_kernel"
 COLUMNS = 16  # kept neighbours that one task reduces together, where tasks are single threads
+_WORD = re.compile(r"\w+")
 LEAST = "#define LEAST(a, b) ((a) < (b) ? (a) : (b))"
 
 
@@ -89,7 +91,10 @@ class _Writer:
         else:
             body = list(self._reduce_by_group() if self.dialect.group else self._reduce_alone())
         function = "\n".join([self._signature(), *_indented([*self._setup(), *body]), "}"])
-        return "\n".join([self.dialect.prelude + self._struct(), LEAST, *helpers(function, self.dialect), function, ""])
+        defined = [LEAST, *helpers(function, self.dialect), function, ""]
+        words = set(_WORD.findall("\n".join(defined)))
+        extras = "".join(text for word, text in self.dialect.extras.items() if word in words)
+        return "\n".join([self.dialect.prelude + extras + self._struct(), *defined])
 
     # The frame
 
@@ -109,10 +114,10 @@ class _Writer:
 
     def _signature(self) -> str:
         g = self.names["global"]
-        given = [f"{g} uchar* p{p}" for p in range(len(self.kernel.params))]
-        given.append("const launch a" if self.by_value else f"{self.names['constant']} const launch* a")
-        if self.kernel.reductions and self.dialect.group:
-            given.append(f"{self.names['local']} uchar* scratch")
+        given = [f"{g}uchar* p{p}" for p in range(len(self.kernel.params))]
+        given.append("const launch a" if self.by_value else f"{self.names['constant']}const launch* a")
+        if self.kernel.reductions and self.dialect.group and self.names["scratch"]:
+            given.append(self.names["scratch"])
         return f"{self.names['function']} {ENTRY}({', '.join(given)}) {{"
 
     def _setup(self) -> Iterator[str]:
@@ -120,7 +125,7 @@ class _Writer:
         written = set(self.kernel.outputs)
         for p, dtype in enumerate(self.kernel.params):
             const = "" if p in written else "const "
-            pointer = f"{self.names['global']} {const}{self._memory_type(dtype)}*"
+            pointer = f"{self.names['global']}{const}{self._memory_type(dtype)}*"
             yield f"{pointer} b{p} = ({pointer})(p{p} + {self.a}at[{p}]);"
         for number, dtype in enumerate(self.kernel.scalars):
             name, to = f"{self.a}s{number}", type_name(dtype, self.dialect)
@@ -279,6 +284,7 @@ class _Writer:
         """Give a group one block of `width` kept elements; its `workers` share the lanes."""
         names, local = self.names, self.names["local"]
         accumulators = self._accumulators()
+        yield from [names["shared"]] if names["shared"] else []
         largest = max(self.kernel.body[r.value].dtype.itemsize for _, r, _ in accumulators)
         yield from self._extents()
         yield f"const long kept = {self._size(self.kept)};"
@@ -288,7 +294,7 @@ class _Writer:
         yield from self._indices(self.kept, "k")
         yield from self._block()
         for k, _, c_type in accumulators:
-            yield f"{local} {c_type}* m{k} = ({local} {c_type}*)(scratch + {k} * lanes * width * {largest});"
+            yield f"{local}{c_type}* m{k} = ({local}{c_type}*)(scratch + {k} * lanes * width * {largest});"
         yield "if (k < kept) {"
         yield "  for (long lane = worker; lane < lanes; lane += workers) {"
         yield from _indented([f"{c_type} acc{k};" for k, _, c_type in accumulators], 4)

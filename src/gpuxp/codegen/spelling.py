@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -27,6 +27,8 @@ class Dialect:
         Whether the threads of a group share the work on one block (GPU), or each thread does whole blocks (CPU).
     parameter_bytes
         What one launch may pass by value; a larger struct comes through constant memory.
+    extras
+        Definitions that a source begins with if it contains the word they are listed under.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Dialect:
     prelude: str
     group: bool = True
     parameter_bytes: int = 1024
+    extras: Mapping[str, str] = field(default_factory=dict)
 
 
 _TYPES = {
@@ -50,9 +53,11 @@ OPENCL = Dialect(
     {
         "function": "kernel void",
         "device": "",
-        "global": "global",
-        "local": "local",
-        "constant": "constant",
+        "global": "global ",
+        "local": "local ",
+        "constant": "constant ",
+        "scratch": "local uchar* scratch",
+        "shared": "",
         "item0": "get_global_id(0)", "items0": "get_global_size(0)",
         "item1": "get_global_id(1)", "items1": "get_global_size(1)",
         "thread0": "get_local_id(0)", "threads0": "get_local_size(0)",
@@ -74,6 +79,52 @@ OPENCL_CPU = Dialect(
     OPENCL.prelude,
     group=False,
 )
+
+_CUDA_COMPLEX = """__device__ {T} operator+({T} a, {T} b) {{ return make_{T}(a.x + b.x, a.y + b.y); }}
+__device__ {T} operator-({T} a, {T} b) {{ return make_{T}(a.x - b.x, a.y - b.y); }}
+__device__ {T} operator-({T} a) {{ return make_{T}(-a.x, -a.y); }}
+"""
+CUDA = Dialect(
+    "CUDA C++",
+    {**_TYPES, "int8": "schar"},  # plain char has no sign on some processors
+    {
+        "function": 'extern "C" __global__ void',
+        "device": "__device__ ",
+        "global": "",
+        "local": "",
+        "constant": "",
+        "scratch": "",
+        "shared": "extern __shared__ __align__(16) uchar scratch[];",
+        "item0": "((long)blockIdx.x * blockDim.x + threadIdx.x)", "items0": "((long)gridDim.x * blockDim.x)",
+        "item1": "((long)blockIdx.y * blockDim.y + threadIdx.y)", "items1": "((long)gridDim.y * blockDim.y)",
+        "thread0": "(long)threadIdx.x", "threads0": "(long)blockDim.x",
+        "thread1": "(long)threadIdx.y", "threads1": "(long)blockDim.y",
+        "group0": "(long)blockIdx.x",
+        "barrier": "__syncthreads();",
+        "vectorize": "",
+        "complex": "make_{T}(x, y)",
+        "load_bytes": "load_bytes<{T}>({at})",
+        "store_bytes": "store_bytes({at}, {value});",
+    },
+    # on Windows a long has 32 bits
+    "#define long long long\n"
+    "typedef signed char schar;\ntypedef unsigned char uchar;\ntypedef unsigned short ushort;\n"
+    "typedef unsigned int uint;\ntypedef unsigned long ulong;\n",
+    parameter_bytes=4096,
+    extras={
+        "float2": _CUDA_COMPLEX.format(T="float2"),
+        "double2": _CUDA_COMPLEX.format(T="double2"),
+        "INFINITY": "#define INFINITY __int_as_float(0x7f800000)\n",
+        "popcount": "__device__ int popcount(uint x) { return __popc(x); }\n"
+        "__device__ int popcount(ulong x) { return __popcll(x); }\n",
+        "load_bytes": "template <typename T>\n__device__ T load_bytes(const uchar* at) {\n"
+        "  T x;\n  memcpy(&x, at, sizeof x);\n  return x;\n}\n",
+        "store_bytes": "template <typename T>\n__device__ void store_bytes(uchar* at, T x) {\n"
+        "  memcpy(at, &x, sizeof x);\n}\n",
+    },
+)  # fmt: skip
+# Contraction off, division and root correctly rounded, subnormal numbers kept
+CUDA_OPTIONS = ("--std=c++17", "--fmad=false", "--prec-div=true", "--prec-sqrt=true", "--ftz=false")
 
 # Functions that the table's expressions and the casts below call; only those used are written out. Fields: {T} type,
 # {U} its unsigned twin of at least 32 bits, {R} type of a complex number's parts.
