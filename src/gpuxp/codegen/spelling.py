@@ -116,6 +116,7 @@ CUDA = Dialect(
         "double2": _CUDA_COMPLEX.format(T="double2"),
         "INFINITY": "#define INFINITY __int_as_float(0x7f800000)\n",
         "popcount": "__device__ int popcount(uint x) { return __popc(x); }\n"
+        "__device__ int popcount(int x) { return __popc(x); }\n"  # shorter integers become one
         "__device__ int popcount(ulong x) { return __popcll(x); }\n",
         "load_bytes": "template <typename T>\n__device__ T load_bytes(const uchar* at) {\n"
         "  T x;\n  memcpy(&x, at, sizeof x);\n  return x;\n}\n",
