@@ -12,9 +12,10 @@ from importlib import metadata
 from typing import Any
 
 import gpuxp
-from gpuxp.config import num_threads
+from gpuxp.config import config, num_threads
+from gpuxp.devices import absent, choose, runtime_of
 
-_LIBRARIES = ("numpy", "llvmlite", "pyopencl", "mlx", "array-api-compat", "scipy", "scikit-learn")
+_LIBRARIES = ("numpy", "llvmlite", "cupy", "pyopencl", "mlx", "array-api-compat", "scipy", "scikit-learn")
 
 
 def _version_of(name: str) -> str | None:
@@ -24,20 +25,38 @@ def _version_of(name: str) -> str | None:
         return None
 
 
+def _libraries() -> dict[str, str | None]:
+    """Return the libraries that gpuxp can use, with their versions; CuPy's wheels have many names."""
+    found = {name: _version_of(name) for name in _LIBRARIES}
+    wheels = metadata.packages_distributions().get("cupy", []) if found["cupy"] is None else []
+    return found | {"cupy": _version_of(wheels[0])} if wheels else found
+
+
+def _describe(device: gpuxp.Device) -> dict[str, Any]:
+    """Return what a device says of itself; one that cannot be opened says why."""
+    try:
+        caps = runtime_of(device).backend.caps
+    except gpuxp.UnknownDeviceError as error:
+        return {"description": str(error), "dtypes": [], "memory": None}
+    info = gpuxp.__array_namespace_info__()
+    memory = caps.memory if caps.memory < 1 << 60 else None
+    return {
+        "description": caps.description, "dtypes": sorted(info.dtypes(device=device)), "memory": memory, **caps.info
+    }  # fmt: skip
+
+
 def gather() -> dict[str, Any]:
     """Return what `python -m gpuxp info` shows."""
-    info = gpuxp.__array_namespace_info__()
     return {
         "gpuxp": gpuxp.__version__,
         "array_api": gpuxp.__array_api_version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "libraries": {name: _version_of(name) for name in _LIBRARIES},
+        "libraries": _libraries(),
         "default_device": str(gpuxp.default_device()),
-        "devices": {
-            str(device): {"description": device.description, "dtypes": sorted(info.dtypes(device=device))}
-            for device in gpuxp.devices()
-        },
+        "default_reason": choose()[1] if config.device == "auto" else f"GPUXP_DEVICE={config.device}",
+        "devices": {str(device): _describe(device) for device in gpuxp.devices()},
+        "absent": absent(),
         "threads": num_threads(),
         "settings": dataclasses.asdict(gpuxp.config),
     }
@@ -54,7 +73,11 @@ def show_info(*, as_json: bool) -> int:
     print("devices")
     for name, device in found["devices"].items():
         default = " (default)" if name == found["default_device"] else ""
-        print(f"  {name}{default}: {device['description']}\n    {' '.join(device['dtypes'])}")
+        memory = f", {device['memory'] / 2**30:.1f} GiB" if device["memory"] else ""
+        driver = f", driver {device['driver']}" if "driver" in device else ""
+        print(f"  {name}{default}: {device['description']}{memory}{driver}\n    {' '.join(device['dtypes'])}")
+    print(*(f"  no {kind}: {reason}" for kind, reason in found["absent"].items()), sep="\n")
+    print(f"default device {found['default_device']}: {found['default_reason']}")
     print(f"threads {found['threads']}")
     print("settings")
     print(*(f"  GPUXP_{name.upper()}={value}" for name, value in found["settings"].items()), sep="\n")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import importlib.util
 import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from . import discovery
 from .config import config
 from .errors import UnknownDeviceError
 
@@ -52,6 +52,12 @@ def _open_opencl(which: str) -> Backend:
     return OpenCLBackend(which)
 
 
+def _open_cuda(which: str) -> Backend:
+    from .backends.cupy import CudaBackend
+
+    return CudaBackend(which)
+
+
 def _open_mlx(which: str) -> Backend:
     from .backends.mlx import MLXBackend
 
@@ -62,8 +68,9 @@ def _open_mlx(which: str) -> Backend:
 _KINDS: dict[str, tuple[Callable[[str], Backend], str | None, str]] = {
     "cpu": (_open_software, None, ""),
     "reference": (_open_reference, None, ""),
-    "opencl": (_open_opencl, "pyopencl", "pip install 'gpuxp[opencl]' and an OpenCL driver"),
-    "mlx": (_open_mlx, "mlx", "pip install 'gpuxp[mlx]'"),
+    "cuda": (_open_cuda, "cupy", discovery.CUDA_STEPS),
+    "opencl": (_open_opencl, "pyopencl", discovery.OPENCL_STEPS),
+    "mlx": (_open_mlx, "mlx", discovery.MLX_STEPS),
 }
 
 
@@ -87,13 +94,48 @@ def _configured() -> str:
     """Return the default device from the settings."""
     name = config.device
     if name == "auto":
-        return "cpu"
+        return _chosen or choose()[0]
     if name not in _runtimes:
         try:
             _open(name)
         except UnknownDeviceError as error:
             raise UnknownDeviceError(f"GPUXP_DEVICE={name!r}: {error}") from None
     return name
+
+
+_chosen = ""  # what GPUXP_DEVICE=auto means on this machine, once it is known
+_why = ""
+
+
+def choose() -> tuple[str, str]:
+    """Return the device that ``auto`` means, and why: a real GPU if one can be opened, else the software GPU."""
+    global _chosen, _why
+    with _lock:
+        if not _chosen:
+            tried = []
+            for name, reason in _real_gpus():
+                try:
+                    _open(name)
+                except Exception as error:  # a library that is there and broken must not take gpuxp with it
+                    tried.append(f"{name} cannot be opened: {error}")
+                    continue
+                _chosen, _why = name, reason
+                break
+            else:
+                _chosen, _why = "cpu", "; ".join(tried) or "there is no GPU that gpuxp could use"
+        return _chosen, _why
+
+
+def _real_gpus() -> Iterator[tuple[str, str]]:
+    """Yield what is worth opening, best first; without a sign of a GPU no library is loaded and no process started."""
+    if discovery.may_have_nvidia() and (found := discovery.cuda().devices):
+        yield "cuda:0", f"the first NVIDIA GPU, {found[0]['name']}"
+    if discovery.may_have_apple_gpu() and discovery.has("mlx") and "mlx:gpu" in _mlx_devices():
+        yield "mlx:gpu", "Apple's GPU"
+    if discovery.may_have_gpu() and discovery.has("pyopencl"):
+        for number, device in enumerate(discovery.opencl().devices):
+            if device["gpu"]:
+                yield f"opencl:{number}", f"the first GPU that OpenCL has, {device['name']}"
 
 
 def _open(device: object) -> Runtime:
@@ -106,7 +148,7 @@ def _open(device: object) -> Runtime:
     with _lock:
         if name not in _runtimes:
             opener, module, remedy = _KINDS[kind]
-            if module and importlib.util.find_spec(module) is None:
+            if module and not discovery.has(module):
                 raise UnknownDeviceError(
                     f"device {device!r} needs {module} ({remedy}); now there is {', '.join(devices())}"
                 )
@@ -132,15 +174,21 @@ def devices() -> tuple[Device, ...]:
     True
     """
     found = [Device("cpu")]
-    if importlib.util.find_spec("pyopencl") is not None:
-        from .backends.opencl import list_devices
-
-        found += [Device(f"opencl:{n}") for n in range(len(list_devices()))]
+    for kind, listed in (("cuda", discovery.cuda()), ("opencl", discovery.opencl())):
+        found += [Device(f"{kind}:{n}") for n in range(len(listed.devices))]
     return tuple(found + _mlx_devices())
 
 
+def absent() -> dict[str, str]:
+    """Return the kinds of device that are not here, and why."""
+    found = {"cuda": discovery.cuda().reason, "opencl": discovery.opencl().reason}
+    if not _mlx_devices():
+        found["mlx"] = f"MLX is not installed, or its wheel has no library for this machine; {discovery.MLX_STEPS}"
+    return {kind: reason for kind, reason in found.items() if reason}
+
+
 def _mlx_devices() -> list[Device]:
-    if importlib.util.find_spec("mlx") is None:
+    if not discovery.has("mlx"):
         return []
     try:
         from .backends.mlx import list_devices

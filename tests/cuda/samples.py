@@ -146,5 +146,3 @@ def copies(case: Case) -> Iterator[Array]:
         elif array.size:
             made[:1] = array[:1]
         yield made
-
-

@@ -129,6 +129,12 @@ def test_reductions(host: Host) -> None:
     clike.test_sums_of_nothing_and_of_negative_zeros(host)
 
 
+@needs_gxx
+def test_parameters_off_their_alignment_and_many_scalars(host: Host) -> None:
+    clike.test_parameters_off_their_alignment(host)
+    clike.test_many_scalars_do_not_fit_by_value(host)
+
+
 def run(host: Host, case: Case) -> list[Any]:
     arrays = list(copies(case))
     clike.launch(host, case.kernel, case.shape, arrays, case.scalars)

@@ -14,16 +14,16 @@ ROOT = SOURCE.parents[1]
 
 # From the bottom up: a module imports only from rows above its own (or, within a row, from what stands before it).
 LAYERS = [
-    "errors",
-    "config dtypes",
+    "errors probe",
+    "config dtypes discovery",
     "dlpack",
     "geometry vectormath ops",
     "storage threads",
     "kernel folding tape fallback",
     "schedule",
     "backends codegen backends.base backends.tiles backends.reduce backends.launching",
-    "backends.mlxtypes backends.mlxrows backends.mlxfold backends.mlxmemory backends.mlxnatives",
-    "backends.software backends.reference backends.opencl backends.mlx",
+    "backends.mlxtypes backends.mlxrows backends.mlxfold backends.mlxmemory backends.mlxnatives backends.cupynatives",
+    "backends.software backends.reference backends.opencl backends.mlx backends.cupy",
     "runtime",
     "devices",
     "array",
@@ -50,6 +50,7 @@ LATE = {
     ("storage", "runtime"),  # for types
     ("devices", "backends.opencl"),  # a GPU library is loaded when its device is asked for
     ("devices", "backends.mlx"),
+    ("devices", "backends.cupy"),
     ("runtime", "backends.software"),  # the host that runs what a device cannot
     ("ufunc", "reductions"),  # ufunc.reduce
     ("namespace", "__init__"),  # an array's namespace is the package

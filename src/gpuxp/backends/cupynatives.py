@@ -1,0 +1,77 @@
+"""Library calls that CuPy has itself: products of matrices, sorting, Fourier transforms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from ..dtypes import STANDARD, DType
+from ..errors import Unsupported
+from .base import Native, Operand
+
+CupyArray = Any
+
+
+class Device(Protocol):
+    """What a native needs of its device."""
+
+    name: str
+    cupy: Any  # the module
+
+    def queue(self) -> AbstractContextManager[Any]:
+        """Enter a block whose calls run on the device, after what runs there already."""
+        ...
+
+
+def view(cupy: Any, o: Operand) -> CupyArray:
+    """Return an operand as CuPy's array over the same memory."""
+    size = o.dtype.itemsize
+    if any(at % size for at in (o.offset, *o.strides)):
+        raise Unsupported("it is not aligned to its elements")
+    return cupy.ndarray(o.shape, o.dtype, o.mem.pointer + o.offset, o.strides)
+
+
+def natives(device: Device) -> Mapping[str, Native]:
+    """Return a device's natives by name."""
+    cupy = device.cupy
+    inexact = tuple(d for d in STANDARD if d.kind in "fc")
+    ordered = tuple(d for d in STANDARD if d.kind in "iuf")
+
+    def sort(x: CupyArray, axis: int) -> CupyArray:
+        return cupy.sort(x, axis=axis, kind="stable")
+
+    def argsort(x: CupyArray, axis: int, descending: bool) -> CupyArray:
+        if not descending:
+            return cupy.argsort(x, axis=axis, kind="stable")
+        # sorting the reversed array keeps equal elements in order when read backwards
+        places = cupy.argsort(cupy.flip(x, axis), axis=axis, kind="stable")
+        return cupy.flip(x.shape[axis] - 1 - places, axis)
+
+    found = {
+        "matmul": _native(device, cupy.matmul, inexact),
+        "sort": _native(device, sort, ordered),
+        "argsort": _native(device, argsort, ordered),
+    }
+    for name in ("fft", "ifft", "rfft", "irfft"):
+        found[f"fft.{name}"] = _native(device, getattr(cupy.fft, name), inexact)
+    return found
+
+
+def _native(device: Device, fn: Callable[..., CupyArray], allowed: Sequence[DType]) -> Native:
+    """Wrap a function of CuPy's arrays for operands of these dtypes."""
+
+    def run(parameters: Mapping[str, Any], ins: Sequence[Operand], outs: Sequence[Operand]) -> None:
+        dtypes = {o.dtype for o in ins}
+        if not dtypes.issubset(allowed):
+            raise Unsupported(f"{device.name} has none for {min(dtypes.difference(allowed), key=str)}")
+        if len(dtypes) > 1:
+            raise Unsupported(f"{device.name} has none for operands of two dtypes")
+        if any(0 in o.shape for o in (*ins, *outs)):
+            raise Unsupported("there is nothing to compute")
+        with device.queue():
+            operands = [view(device.cupy, o) for o in ins]
+            (out,) = (view(device.cupy, o) for o in outs)
+            out[...] = fn(*operands, **parameters).astype(out.dtype, copy=False)
+
+    return run

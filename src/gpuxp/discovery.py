@@ -1,0 +1,91 @@
+"""What accelerators a machine has: learnt from files and from child processes, which may hang or crash for us.
+
+Nothing here loads a GPU library into this process. A driver that does not answer in time counts as absent.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import sys
+from typing import Any, NamedTuple
+
+_PATIENCE = 1.5  # seconds for a driver to answer; `gpuxp info` promises two
+_PROBE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "probe.py")
+_NVIDIA = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/dxg")  # a PC, Jetson old and new, WSL
+_GRAPHICS = ("/dev/dri/renderD*", "/dev/kfd", "/dev/mali*", "/dev/kgsl*")
+CUDA_STEPS = "install NVIDIA's driver, and `pip install 'gpuxp[cuda]'`"
+OPENCL_STEPS = "`pip install 'gpuxp[opencl]'` and an OpenCL driver (on Debian: `apt install pocl-opencl-icd`)"
+MLX_STEPS = "`pip install 'gpuxp[mlx]'`"
+
+
+class Finding(NamedTuple):
+    """The devices of one kind, in the order of their numbers; if there are none, why."""
+
+    devices: list[dict[str, Any]]
+    reason: str = ""
+
+
+def has(module: str) -> bool:
+    """Whether a module is installed; it is not loaded."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # its parent is broken, or it is a stand-in without a spec
+        return False
+
+
+def may_have_nvidia() -> bool:
+    """Whether NVIDIA's driver left its mark on the file system; that takes microseconds."""
+    if sys.platform == "win32":
+        return os.path.exists(os.path.join(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "nvcuda.dll"))
+    return any(map(os.path.exists, _NVIDIA))
+
+
+def may_have_gpu() -> bool:
+    """Whether there is any sign of a GPU."""
+    import glob
+
+    return sys.platform in ("win32", "darwin") or may_have_nvidia() or any(map(glob.glob, _GRAPHICS))
+
+
+def may_have_apple_gpu() -> bool:
+    """Whether this is a Mac of Apple's own processors."""
+    return sys.platform == "darwin" and os.uname().machine == "arm64"
+
+
+def cuda() -> Finding:
+    """Return NVIDIA's GPUs, as far as CuPy is there to use them."""
+    if not may_have_nvidia():
+        return Finding([], f"there is no NVIDIA driver here; {CUDA_STEPS}")
+    if not has("cupy"):
+        return Finding([], f"CuPy is not installed; {CUDA_STEPS}")
+    return _ask("cuda")
+
+
+def opencl() -> Finding:
+    """Return the OpenCL devices."""
+    if not has("pyopencl"):
+        return Finding([], f"PyOpenCL is not installed; {OPENCL_STEPS}")
+    return _ask("opencl")
+
+
+@functools.cache
+def _ask(kind: str) -> Finding:
+    """Let a child process look, once."""
+    import json
+    import subprocess
+
+    if not sys.executable or getattr(sys, "frozen", False):  # a program with an interpreter in it: what would start?
+        return Finding([], "looking for it needs a Python interpreter to start, and this program names none")
+    command = [sys.executable, "-P", _PROBE, kind]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PATIENCE, check=False
+        )
+        found = json.loads(done.stdout.splitlines()[-1])
+    except subprocess.TimeoutExpired:
+        return Finding([], f"its driver did not answer within {_PATIENCE} seconds")
+    except (OSError, ValueError, IndexError):
+        return Finding([], "its driver crashed when it was asked for devices")
+    return Finding(found["devices"], found["reason"])
