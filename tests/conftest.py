@@ -35,6 +35,7 @@ DEVICES = {
     "reference": "always there",
     "opencl:0": "pip install 'gpuxp[opencl]' and an OpenCL driver (on Debian: apt install pocl-opencl-icd)",
     "mlx:cpu": "pip install 'gpuxp[mlx]'",
+    "cuda:0": "an NVIDIA GPU with its driver, and pip install 'gpuxp[cuda]'",
 }
 
 

@@ -15,9 +15,9 @@ _PATIENCE = 1.5  # seconds for a driver to answer; `gpuxp info` promises two
 _PROBE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "probe.py")
 _NVIDIA = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/dxg")  # a PC, Jetson old and new, WSL
 _GRAPHICS = ("/dev/dri/renderD*", "/dev/kfd", "/dev/mali*", "/dev/kgsl*")
-CUDA_STEPS = "install NVIDIA's driver, and `pip install 'gpuxp[cuda]'`"
-OPENCL_STEPS = "`pip install 'gpuxp[opencl]'` and an OpenCL driver (on Debian: `apt install pocl-opencl-icd`)"
-MLX_STEPS = "`pip install 'gpuxp[mlx]'`"
+CUDA_STEPS = "install NVIDIA's driver, and pip install 'gpuxp[cuda]'"
+OPENCL_STEPS = "pip install 'gpuxp[opencl]' and an OpenCL driver (on Debian: apt install pocl-opencl-icd)"
+MLX_STEPS = "pip install 'gpuxp[mlx]'"
 
 
 class Finding(NamedTuple):

@@ -19,7 +19,7 @@ def cuda() -> tuple[list[dict[str, Any]], str]:
         return [], f"NVIDIA's driver cannot be loaded: {error}"
     count, failed = ctypes.c_int(), driver.cuInit(0)
     if failed or driver.cuDeviceGetCount(ctypes.byref(count)):
-        return [], f"NVIDIA's driver refuses to start (error {failed}); `nvidia-smi` may say more"
+        return [], f"NVIDIA's driver refuses to start (error {failed}); nvidia-smi may say more"
     found = []
     for number in range(count.value):
         device, size, name = ctypes.c_int(), ctypes.c_size_t(), ctypes.create_string_buffer(128)

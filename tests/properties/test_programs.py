@@ -18,7 +18,7 @@ from .running import SETUPS, Mismatch, Setup, compare, failure, minimised, refer
 
 # Programs per run, and what they may contain. Memory that NumPy cannot see is not shared; compilers take their time
 OTHERS = {"reference": (300, Options()), "opencl:0": (20, Options(shared=False, large=0)),
-          "mlx:cpu": (300, Options(shared=False))}  # fmt: skip
+          "mlx:cpu": (300, Options(shared=False)), "cuda:0": (300, Options(shared=False))}  # fmt: skip
 
 
 class Drawn:

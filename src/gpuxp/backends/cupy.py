@@ -23,7 +23,7 @@ Array = np.ndarray[Any, Any]
 _SHARED = 48 << 10  # bytes of shared memory that a block gets without being asked for more
 _MORE_SHARED = 8  # the attribute of a function that asks for more
 _NO_MEMORY = 2  # cudaErrorMemoryAllocation
-_DRIVER = "install NVIDIA's driver, or run `nvidia-smi` to see what is wrong with it"
+_DRIVER = "install NVIDIA's driver, or run nvidia-smi to see what is wrong with it"
 
 
 def _load() -> Any:
