@@ -84,6 +84,22 @@ def have_gxx() -> bool:
     return shutil.which("g++") is not None
 
 
+_OPTIONS = ("-std=c++17", "-O0", "-w", "-ffp-contract=off", "-fno-strict-aliasing", "-shared", "-fPIC")
+_FAILURES = (
+    "", "a thread ended while another waited at a barrier", "a block is too large",
+    "it does what C++ leaves undefined; the sanitizer has said on stderr, what",
+)  # fmt: skip
+
+
+@functools.cache
+def _sanitizer() -> tuple[str, ...]:
+    """Return the options that report undefined behaviour, where the compiler comes with the library for it."""
+    asked = ["g++", "-print-file-name=libubsan.a"]
+    found = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    checks = "-fsanitize=undefined,float-cast-overflow"
+    return (checks, "-fno-sanitize=vptr", "-static-libubsan") if Path(found).is_absolute() else ()
+
+
 def _unit(number: int, source: str) -> str:
     """Return one kernel in a namespace of its own, with a function that launches it."""
     signature = re.search(rf"{ENTRY}\((.*)\) \{{", source)
@@ -139,9 +155,8 @@ class Host:
         text = f'#include "{SHIM}"\n' + "".join(_unit(n, source) for n, source in enumerate(fresh))
         path = self._folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.cpp"
         path.write_text(text)
-        options = ("-std=c++17", "-O1", "-w", "-ffp-contract=off", "-fno-strict-aliasing", "-shared", "-fPIC")
         made = path.with_suffix(".so")
-        command = ["g++", *options, str(path), "-o", str(made)]
+        command = ["g++", *_OPTIONS, *_sanitizer(), str(path), "-o", str(made)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise Unsupported(f"its compiler failed: {done.stderr[:4000]}")
@@ -161,7 +176,7 @@ class Host:
         if self.wanted is not None:
             return
         failed = built(pointers, packed, (ctypes.c_uint * 4)(*grid.groups, *grid.threads))
-        assert failed == 0, ("", "a thread ended while another waited at a barrier", "a block is too large")[failed]
+        assert failed == 0, _FAILURES[failed]
 
     # Memory
 

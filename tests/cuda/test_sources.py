@@ -167,6 +167,24 @@ def test_random_kernels_match_the_oracle(host: Host) -> None:
 
 
 @needs_gxx
+def test_undefined_behaviour_is_noticed(host: Host) -> None:
+    if not compilers._sanitizer():
+        pytest.skip("g++ has no libubsan here: apt-get install g++ brings it on Debian")
+    i4 = np.dtype(np.int32)
+    body = (Inst("load", (), i4, 0), Inst("load", (), i4, 1), Inst("add", (0, 1), i4))
+    kernel = Kernel((i4, i4, i4), (), body, ((2, 2),))
+    x = np.full(3, 2**31 - 1, np.int32)
+    assert not differences(host, [Case(kernel, (3,), [x, x, x * 0], [])])
+    broken = Host(host._folder)
+    wrapping = "(int)((uint)v0 + (uint)v1)"
+    assert wrapping in render(kernel, CUDA)
+    build = broken.build
+    broken.build = lambda source: build(source.replace(wrapping, "v0 + v1"))  # type: ignore[method-assign]
+    with pytest.raises(AssertionError, match="undefined"):
+        clike.launch(broken, kernel, (3,), [x, x, x.copy()])
+
+
+@needs_gxx
 def test_a_wrong_source_is_noticed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the comparison is worth: break barriers, the loop's end, and a rule for integers."""
     f8, i4 = np.dtype(np.float64), np.dtype(np.int32)
