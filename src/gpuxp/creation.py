@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import operator
 from collections.abc import Callable
@@ -331,10 +332,10 @@ def _through_host(x: Any, error: Exception) -> Any:
     """Return the array through NumPy, where DLPack refuses (read-only or strided exporters of old)."""
     if isinstance(x, np.ndarray):
         return x
-    try:
-        return np.from_dlpack(x, copy=True)
-    except (BufferError, RuntimeError, TypeError):
-        raise BufferError(f"from_dlpack: {error}") from error
+    for asked in ({"device": "cpu"}, {}):  # memory of a GPU comes to the host only where it is asked to
+        with contextlib.suppress(BufferError, RuntimeError, TypeError, ValueError):
+            return NUMPY.from_dlpack(x, copy=True, **asked)
+    raise BufferError(f"from_dlpack: {error}") from error
 
 
 def array(

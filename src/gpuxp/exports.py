@@ -14,6 +14,7 @@ from .array import READ_ONLY, VALUE, WRITEABLE, HostArray, copy_of, ndarray, roo
 from .storage import Buffer
 
 HOST = (1, 0)  # kDLCPU
+_CUDA = 2  # DLPack's name of NVIDIA's GPUs
 
 
 def array(self: ndarray, dtype: Any = None, copy: bool | None = None) -> HostArray:
@@ -29,10 +30,14 @@ def array(self: ndarray, dtype: Any = None, copy: bool | None = None) -> HostArr
 def dlpack_capsule(
     self: ndarray, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None
 ) -> Any:
-    """Export the array: without a copy where the host sees the memory."""
-    if stream is not None:
-        raise ValueError("__dlpack__: stream must be None, the data is exported from host memory")
+    """Export the array: without a copy where the host sees the memory.
+
+    It waits for the device, so a consumer may use any stream.
+    """
     home = dlpack_device(self)
+    if stream is not None and (home[0] != _CUDA or type(stream) is not int or not stream):
+        allowed = "None or a CUDA stream (1, 2, -1 or an address)" if home[0] == _CUDA else "None, the device has none"
+        raise ValueError(f"__dlpack__: stream must be {allowed}, not {stream!r}")
     wanted = home if dl_device is None else tuple(dl_device)
     if wanted not in (home, HOST):
         raise BufferError(f"__dlpack__: cannot export to DLPack device {wanted}, only to {home} or {HOST}")

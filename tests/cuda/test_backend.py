@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -140,3 +141,19 @@ def test_what_the_compiler_refuses_is_unsupported(backend: CudaBackend) -> None:
 def test_devices_that_are_not_there(which: str, host: Host) -> None:
     with pytest.raises(LookupError, match="cuda:0 to cuda:0"):
         CudaBackend(which, StandIn(host))
+
+
+def test_dlpack_takes_a_stream(standin: StandIn) -> None:
+    x = gpuxp.asarray(np.arange(6.0).reshape(2, 3), device="cuda:0") + 1
+    assert x.__dlpack_device__() == (2, 0)
+    for stream in (None, 1, 2, -1, 4096):
+        capsule = x[:, ::2].__dlpack__(stream=stream, max_version=(1, 0))
+        assert "dltensor" in repr(capsule)
+    for stream in (0, "1"):
+        with pytest.raises(ValueError, match="CUDA stream"):
+            x.__dlpack__(stream=stream)
+    assert np.array_equal(np.from_dlpack(x, device="cpu", copy=True), np.arange(6.0).reshape(2, 3) + 1)
+    foreign = SimpleNamespace(__dlpack__=x.__dlpack__, __dlpack_device__=x.__dlpack_device__)
+    assert np.array_equal(np.asarray(gpuxp.from_dlpack(foreign, device="cpu")), np.asarray(x))
+    with pytest.raises(ValueError, match="stream must be None"):
+        gpuxp.ones(3, device="cpu").__dlpack__(stream=1)
