@@ -27,7 +27,8 @@ from .tape import LIBRARY, REDUCE, Node, repeating
 from .threads import deferred_interrupts, quiet
 
 _PLANS = 512  # plans kept
-_ALONE = 4  # so many flushes of a single command show that recording does not pay
+_ALONE = 4  # so many flushes of one or two commands show that recording does not pay ...
+_LINKS = 2  # ... and so many operations on the last one's result that it does
 _PENDING_BYTES = 1 << 31  # memory that recorded commands may keep alive
 
 Array = np.ndarray[Any, Any]
@@ -48,7 +49,8 @@ class Runtime:
         self.pending_bytes = 0
         self.counters: Counter[str] = Counter()
         self.direct_calls = 0  # counted apart, for speed
-        self._alone = 0  # flushes in a row that ran a single command
+        self._alone = 0  # flushes in a row that ran one or two commands
+        self._links = 0  # operations in a row, each on the result of the last
         self._latest: Callable[[], object] = _nothing  # the last array of middling size that was computed at once
         self.last_kernels: list[Kernel] = []
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
@@ -96,14 +98,15 @@ class Runtime:
     def at_once(self, size: int) -> bool:
         """Whether arrays of a size are computed at once: small ones, and middling ones while deferring does not pay.
 
-        Recording pays when several commands become one kernel. Four flushes in a row with a single command tell that
-        this program reads each result before it goes on; an operation on such a result tells that it no longer does.
+        Recording pays when several commands become one kernel. Four flushes in a row with one or two commands tell
+        that this program reads its results as it goes; three operations, each on the last one's, that it does not.
         """
         return size <= config.small or (size <= config.middling and self._alone >= _ALONE and config.small > 0)
 
     def watch(self, result: object, *operands: object) -> None:
-        """Note that an array of middling size was computed at once; record again if it was made from the last one."""
-        if any(o is self._latest() for o in operands):
+        """Note that an array of middling size was computed at once; record again if such results make a chain."""
+        self._links = self._links + 1 if any(o is self._latest() for o in operands) else 0
+        if self._links >= _LINKS:
             self._alone = 0
         self._latest = weakref.ref(result)
 
@@ -199,7 +202,7 @@ class Runtime:
                 self.pending_bytes = 0
                 self.counters["flushes"] += 1
                 self.counters["nodes"] += len(nodes)
-                self._alone = self._alone + 1 if len(nodes) == 1 else 0
+                self._alone = self._alone + 1 if len(nodes) <= _LINKS else 0
                 try:
                     self._execute(nodes, rest, interrupted)
                 finally:
