@@ -73,6 +73,7 @@ def _run(arguments: argparse.Namespace) -> results.Run:
     settings = {
         "device": arguments.device, "tier": arguments.tier, "quick": arguments.quick, "repeats": repeats,
         "peers": present, "absent": [name for name in peers.NAMES if name not in present],
+        "compile_errors": gpuxp.stats().get(arguments.device, {}).get("compile_errors", 0),
     }  # fmt: skip
     return results.Run.of(facts, settings, rows, skipped)
 

@@ -5,6 +5,8 @@ Nothing is imported here that a measurement could be about.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib
 import json
 import sys
@@ -67,25 +69,26 @@ def peak(name: str, tier: str, size: str) -> dict[str, float]:
     if own:
         np.config.tier, np.config.small = tier, 0
 
-    def run(n: int, times: int) -> int:
+    def run(n: int) -> int:
         inputs = {k: np.asarray(v) for k, v in vectors("abc")(n).items()}
-        for _ in range(times):
+        _memory(reset=True)
+        before = _memory()
+        for _ in range(4):
             result = chain3(np, **inputs)
             finish()
             del result
         settle()
-        return 4 * 8 * n
+        return _memory() - before
 
-    run(1000, 3)  # the compiler's own memory is not the chain's
-    _memory(reset=True)
-    before = _memory()
-    needed = run(int(size), 4)
-    return {"MB": (_memory() - before - needed) / 1e6}
+    run(1000)  # the compiler's own memory is not the chain's
+    return {"MB": (run(int(size)) - 8 * int(size)) / 1e6}
 
 
 def _memory(reset: bool = False) -> int:
     """Return the most memory that this process had since the last reset."""
     if reset:
+        with contextlib.suppress(AttributeError):  # what the C library keeps of freed memory is no use to measure
+            ctypes.CDLL(None).malloc_trim(0)
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")
     with open("/proc/self/status") as lines:

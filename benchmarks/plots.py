@@ -87,4 +87,4 @@ def _lines(axes: Any, rows: Sequence[Row], label: str, sides: Sequence[str], sca
     if rows:
         axes.set_xscale("log")
         axes.set_yscale("log")
-        axes.legend(fontsize=7, ncols=2)
+        axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))

@@ -88,6 +88,8 @@ def show(run: Run) -> None:
         print(*_bandwidth(rows), sep="\n", end="\n" if rows else "")
     for name, why in run.skipped.items():
         print(f"{name}: left out, it {why}")
+    if settings["compile_errors"]:
+        print(f"{settings['compile_errors']} kernels could not be compiled; GPUXP_DEBUG=1 tells why")
     if settings["absent"]:
         print(f"peers that are not installed: {', '.join(settings['absent'])}")
 

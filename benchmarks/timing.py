@@ -20,7 +20,7 @@ from .case import FULL, Case, Inputs, Work
 from .row import OWN, Row, spreads
 
 _BATCH_SECONDS = 0.01  # fast calls are repeated until a batch takes this long
-_CASE_SECONDS = 4.0  # a slow case gets fewer repeats than asked for, but at least three
+_CASE_SECONDS = 5.0  # a slow case gets fewer repeats than asked for, but five
 _WARM_SECONDS = (0.3, 3.0)  # least and most time until the compiled tier has taken over
 _ENDS = ("compiled_kernels", "not_compiled", "compile_errors")  # counters of compiles that are over
 
@@ -155,7 +155,7 @@ def _samples(case: Case, sides: dict[str, Side], options: Options) -> dict[str, 
         counts[name] = max(1, round(_BATCH_SECONDS / max(once, 1e-7)))
         round_seconds += max(once, _BATCH_SECONDS) + case.rest
     samples: dict[str, list[float]] = {name: [] for name in sides}
-    for round_ in range(max(3, min(options.repeats, round(_CASE_SECONDS / round_seconds)))):
+    for round_ in range(min(options.repeats, max(5, round(_CASE_SECONDS / round_seconds)))):
         for name in list(sides)[:: -1 if round_ % 2 else 1]:  # nobody always runs after the same other
             time.sleep(case.rest)
             samples[name].append(clock(sides[name], counts[name]))

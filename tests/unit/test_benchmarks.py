@@ -35,7 +35,8 @@ def row(name, ratio=None, group="whole", elements=0, own=1.0, **ratios):
 
 
 def run_of(*rows, **settings):
-    given = {"device": "cpu", "tier": "auto", "quick": False, "peers": [], "absent": list(peers.NAMES)}
+    given = {"device": "cpu", "tier": "auto", "quick": False, "peers": [], "absent": list(peers.NAMES),
+             "compile_errors": 0}  # fmt: skip
     return results.Run.of(machine.facts(), given | settings, rows, {})
 
 
