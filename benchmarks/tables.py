@@ -119,6 +119,8 @@ def compare(old: Run, new: Run) -> None:
         for name, (gain, clear, text) in sorted(changes.items(), key=lambda item: item[1][0])
         if clear
     ]
+    for run in (old, new):
+        print(f"{run.machine['date']}: gpuxp {run.machine['gpuxp']}, load {run.machine['load']}")
     for key in ("processor", "threads", "numpy"):
         if old.machine[key] != new.machine[key]:
             print(f"not the same {key}: {old.machine[key]} and {new.machine[key]}")

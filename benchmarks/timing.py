@@ -21,7 +21,8 @@ from .row import OWN, Row, spreads
 
 _BATCH_SECONDS = 0.01  # fast calls are repeated until a batch takes this long
 _CASE_SECONDS = 5.0  # a slow case gets fewer repeats than asked for, but five
-_WARM_SECONDS = (0.3, 3.0)  # least and most time until the compiled tier has taken over
+_MOST_WARM_SECONDS = 5.0  # most time until the compiled tier has taken over
+_WARM_WHOLE = 5  # a program has many kernels, and each has to become hot
 _ENDS = ("compiled_kernels", "not_compiled", "compile_errors")  # counters of compiles that are over
 
 
@@ -36,7 +37,7 @@ class Options:
     device: str = "cpu"
     scale: int = FULL
     repeats: int = 15
-    warm: float = _WARM_SECONDS[0]
+    warm: float = 0.3  # least seconds of warming up
     peers: Sequence[str] = ()
 
 
@@ -134,16 +135,16 @@ def _counted(device: str, *counters: str) -> list[int]:
     return [found.get(counter, 0) for counter in counters]
 
 
-def warm_up(side: Side, options: Options) -> None:
+def warm_up(side: Side, device: str, least: float) -> None:
     """Run gpuxp until the compiled tier has nothing more to take over."""
     start = time.perf_counter()
     while True:
-        before, begun = _counted(options.device, *_ENDS), time.perf_counter()
-        while time.perf_counter() - begun < options.warm / 3:
+        before, begun = _counted(device, *_ENDS), time.perf_counter()
+        while time.perf_counter() - begun < least / 3:
             clock(side, 1)
         settle()
         spent = time.perf_counter() - start
-        if (spent >= options.warm and _counted(options.device, *_ENDS) == before) or spent >= _WARM_SECONDS[1]:
+        if (spent >= least and _counted(device, *_ENDS) == before) or spent >= _MOST_WARM_SECONDS:
             return
 
 
@@ -185,7 +186,7 @@ def measure(case: Case, options: Options) -> Row:
         inputs = case.prepare(case.sizes[options.scale])
         traffic = _traffic(case, inputs)
         sides = sides_of(case, inputs, options, traffic)
-        warm_up(sides[OWN], options)
+        warm_up(sides[OWN], options.device, options.warm * (_WARM_WHOLE if case.group == "whole" else 1))
         before = _counted(options.device, "kernels", "compiled_launches")
         samples = _samples(case, sides, options)
         after = _counted(options.device, "kernels", "compiled_launches")
