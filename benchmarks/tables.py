@@ -79,6 +79,8 @@ def show(run: Run) -> None:
     settings, machine = run.settings, run.machine
     print(f"{machine['processor']}, {machine['threads']} threads, load {machine['load']}; tier {settings['tier']}")
     print("ratio: the other's time / gpuxp's, median of rounds; above 1 gpuxp is faster\n")
+    if settings["quick"]:
+        print("quick: sizes are smaller than the titles say\n")
     for group, title in GROUPS.items():
         rows = [row for row in run.rows.values() if row.group == group]
         if rows and group == "single":
@@ -91,7 +93,7 @@ def show(run: Run) -> None:
     if settings["compile_errors"]:
         print(f"{settings['compile_errors']} kernels could not be compiled; GPUXP_DEBUG=1 tells why")
     if settings["absent"]:
-        print(f"peers that are not installed: {', '.join(settings['absent'])}")
+        print(f"peers that were not timed: {', '.join(settings['absent'])}")
 
 
 def _change(old: Row, new: Row) -> tuple[float, bool, str]:
