@@ -10,7 +10,7 @@ from .case import Case
 GROUPS = {
     "whole": "Chains, expressions and programs",
     "single": "Single operations by size",
-    "operation": "The cost of an operation on ten numbers",
+    "operation": "The cost of an operation itself",
     "growth": "Time of an element by size",
     "process": "In fresh processes",
 }

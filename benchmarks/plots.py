@@ -39,7 +39,7 @@ def plot(run: Run, target: Path) -> None:
     ratios.axhline(1, color="grey", linewidth=0.8)
     _lines(elements, groups.get("growth", []), "ns an element", ["numpy", OWN], 1e9)
     recorded = [row for row in groups.get("operation", []) if row.elements]
-    _lines(operations, recorded, "µs a recorded operation", [OWN], 1e6)
+    _lines(operations, recorded, "µs an operation", ["numpy", OWN], 1e6)
     elements.set_xlabel("elements")
     operations.set_xlabel("operations")
     where = f"{run.machine['processor']}, {run.machine['threads']} threads, tier {run.settings['tier']}"

@@ -63,6 +63,19 @@ def stencil(np: Namespace, u: Array, steps: int) -> Array:
     return u
 
 
+def _time_loop(np: Namespace, x: Array, y: Array, steps: int) -> Array:
+    """Take steps of 42 operations, which no tape holds a whole number of; nothing is read in between."""
+    for _ in range(steps):
+        for k in range(6):
+            force = (x * y + 0.25) * 0.5
+            x = x * 0.5 + force * 0.25 + k
+    return x
+
+
+def _states(n: int) -> Inputs:
+    return {"x": random(n), "y": random(n, seed=1), "steps": 50}
+
+
 def _cluster(n: int) -> Inputs:
     return {
         "start": random(n, 3, low=-1, high=1), "speed": random(n, 3, seed=1, low=-0.1, high=0.1),
@@ -121,6 +134,7 @@ CASES = (
     Case("mandelbrot_mask", "Mandelbrot by complex masks", _window, _mandelbrot_mask, (500, 100, 20)),
     Case("stencil", "heat, ten in-place steps of 2000 x 2000", lambda n: {"u": random(n, n), "steps": 10}, stencil,
          (2000, 500, 20), in_place=True),
+    Case("time_loop", "50 steps of 42 operations on 100,000", _states, _time_loop, (100_000, 20_000, 100)),
     Case("n_body", "gravity of 1000 stars, five steps", _cluster, _demo("n_body"), (1000, 200, 10)),
     Case("k_means", "k-means by products, 50,000 points", _clusters, _demo("k_means"), (50_000, 5000, 100),
          rest=_BLAS_REST),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy
+
 from .arrays import chain2
 from .case import QUICK, Array, Case, Inputs, Namespace, random
 
@@ -67,17 +69,17 @@ def _repeat(np: Namespace, x: Array, b: Array, n: int) -> Array:
     return x
 
 
-def _ten(n: int) -> Inputs:
-    return {"x": random(10), "b": random(10, seed=1), "n": n}
+def _repeated(elements: int) -> Callable[[int], Inputs]:
+    return lambda n: {"x": random(elements), "b": random(elements, seed=1, low=0.3, high=0.7), "n": n}
 
 
 def _recording(size: int) -> tuple[Case, Case]:
-    settings: dict[str, Any] = {"small": 0}
+    alone = {"small": 0, "tape": _UNLIMITED}  # even ten numbers are recorded, and nothing is run
     return (
-        Case(f"record[{size}]", f"recording alone, {size:,} operations", _ten, _repeat, (size,) * 3, "operation",
-             size, size, flush=False, settings=settings | {"tape": _UNLIMITED}),
-        Case(f"flush[{size}]", f"recorded and run, {size:,} operations", _ten, _repeat, (size,) * 3, "operation",
-             size, size, settings=settings),
+        Case(f"record[{size}]", f"recording alone, {size:,} operations", _repeated(10), _repeat, (size,) * 3,
+             "operation", size, size, flush=False, settings=alone),
+        Case(f"operations[{size}]", f"{size:,} operations in a row on 20,000 elements", _repeated(20_000), _repeat,
+             (size,) * 3, "operation", size, size),
     )  # fmt: skip
 
 
@@ -85,28 +87,40 @@ def _ten_and_read(np: Namespace, x: Array, b: Array, n: int) -> float:
     return float(_repeat(np, x, b, n)[0])
 
 
-def _index(np: Namespace, x: Array, n: int) -> Array:
-    for _ in range(n):
-        found = x[1, 2]
-    return found
+def _store(np: Namespace, a: Array, b: Array, x: Array) -> Array:
+    x[2, 3] = 1.0
+    return x
 
 
-def _read(np: Namespace, x: Array, n: int) -> float:
-    for _ in range(n):
-        found = float(x[1, 2])
-    return found
+SMALL: dict[str, Callable[[Namespace, Array, Array, Array], Any]] = {
+    "add": lambda np, a, b, x: a + b,
+    "scale": lambda np, a, b, x: a * 2.0,
+    "sqrt": lambda np, a, b, x: np.sqrt(a),
+    "compare": lambda np, a, b, x: a < b,
+    "where": lambda np, a, b, x: np.where(a < b, a, b),
+    "sum": lambda np, a, b, x: a.sum(),
+    "max": lambda np, a, b, x: a.max(),
+    "mean": lambda np, a, b, x: a.mean(),
+    "matmul": lambda np, a, b, x: x @ x,
+    "zeros": lambda np, a, b, x: np.zeros(10),
+    "slice": lambda np, a, b, x: a[1:],
+    "element": lambda np, a, b, x: x[2, 3],
+    "read": lambda np, a, b, x: float(x[2, 3]),
+    "store": _store,
+    "export": lambda np, a, b, x: numpy.asarray(a),
+}
 
 
-def _pair(n: int) -> Inputs:
-    return {"x": random(2, 5), "n": n}
+def _small(name: str) -> Case:
+    def prepare(n: int) -> Inputs:
+        return {"a": random(10), "b": random(10, seed=1), "x": random(10, 10), "n": n}
 
+    def run(np: Namespace, a: Array, b: Array, x: Array, n: int) -> Any:
+        for _ in range(n):
+            found = SMALL[name](np, a, b, x)
+        return found
 
-SMALL = (
-    Case("ten_op", "an operation on ten numbers", _ten, _repeat, (100,) * 3, "operation", per=100),
-    Case("ten_and_read", "ten operations on ten numbers, one read", _ten, _ten_and_read, (10,) * 3, "operation"),
-    Case("index", "x[i, j]", _pair, _index, (100,) * 3, "operation", per=100),
-    Case("read", "float(x[i, j])", _pair, _read, (100,) * 3, "operation", per=100),
-)  # fmt: skip
+    return Case(f"small_{name}", f"ten elements: {name}", prepare, run, (100,) * 3, "operation", per=100, in_place=True)
 
 
 def cases(scale: int) -> list[Case]:
@@ -117,7 +131,10 @@ def cases(scale: int) -> list[Case]:
     recorded = RECORDED[:3] if quick else RECORDED
     return [
         *(_single(name, size) for name in SINGLE for size in sizes),
-        *SMALL,
+        Case("ten_op", "an operation on ten numbers", _repeated(10), _repeat, (100,) * 3, "operation", per=100),
+        Case("ten_and_read", "ten operations on ten numbers, one read", _repeated(10), _ten_and_read, (10,) * 3,
+             "operation"),
+        *(_small(name) for name in SMALL),
         *(case for size in recorded for case in _recording(size)),
         *(_growth(name, size) for name in GROWTH for size in growth),
-    ]
+    ]  # fmt: skip

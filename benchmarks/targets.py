@@ -136,7 +136,7 @@ TARGETS = (
     *(Target(f"{case}: share of a copy's bandwidth", _ratio(case, "copy"), 0.7) for case in ("chain3", "chain2")),
     Target("recording alone, µs an operation", _value("record[100]", 1e6), 3.0, False),
     Target("an operation on ten numbers, µs", _value("ten_op", 1e6), 3.0, False),
-    Target("float(x[i, j]), µs", _value("read", 1e6), 1.0, False),
+    Target("float(x[i, j]), µs", _value("small_read", 1e6), 1.0, False),
     Target("compilers imported before a kernel is hot", _value("compilers_early"), 0, False),
     Target("longest call / time to compiled code", _share("cold cache", "longest[cold]", "compiled[cold]"), 0.5, False),
     Target("second process: s to compiled code", _value("compiled[warm]"), 0.5, False),
@@ -148,7 +148,7 @@ TARGETS = (
     ),
     *(
         Target(f"{series}: rise of an operation's time", _growth(series, 100_000), 1.5, False)
-        for series in ("record", "flush")
+        for series in ("record", "operations")
     ),
 )
 
