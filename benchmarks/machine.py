@@ -38,6 +38,7 @@ def facts() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": num_threads(),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "blas_threads": os.environ.get("OPENBLAS_NUM_THREADS"),  # None: as many as there are cores
         "system": platform.platform(),
         "python": platform.python_version(),
         "gpuxp": gpuxp.__version__,
