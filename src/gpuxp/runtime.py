@@ -118,12 +118,13 @@ class Runtime:
             for view in node.outs:
                 buffer = view.buffer
                 buffer.write_epoch = epoch
-                self.pending_bytes += buffer.nbytes
                 if buffer.foreign or buffer.exports:
                     shared = shared or buffer.shared
             for value in node.ins:
                 if type(value) is View:
                     buffer = value.buffer
+                    if buffer.read_epoch != epoch and buffer.mem is not None:
+                        self.pending_bytes += buffer.nbytes
                     buffer.read_epoch = epoch
                     if buffer.foreign or buffer.exports:
                         shared = shared or buffer.shared
@@ -136,8 +137,14 @@ class Runtime:
                 for view in node.outs:  # the other library would see nothing of a failure
                     if view.buffer.error is not None:
                         raise _again(view.buffer.error)
-            elif len(self.nodes) >= config.tape or self.pending_bytes > _PENDING_BYTES:
+            elif len(self.nodes) >= config.tape or (self.pending_bytes > _PENDING_BYTES and self._keeps_much()):
                 self.flush(repeating(self.nodes))
+
+    def _keeps_much(self) -> bool:
+        """Whether the tape keeps much memory that nobody else does; what is recorded itself has none yet."""
+        read = {id(v.buffer): v.buffer for node in self.nodes for v in node.reads()}
+        self.pending_bytes = sum(b.nbytes for b in read.values() if b.mem is not None and not b.wanted)
+        return self.pending_bytes > _PENDING_BYTES
 
     def pending_write(self, view: View) -> bool:
         """Whether a recorded command is still to write the view's buffer."""
@@ -229,8 +236,8 @@ class Runtime:
             self.nodes.append(node)
             for view in node.outs:
                 view.buffer.write_epoch = self.epoch
-                self.pending_bytes += view.buffer.nbytes
             for view in node.reads():
+                self.pending_bytes += view.buffer.nbytes
                 view.buffer.read_epoch = self.epoch
 
     def _plan(self, trace: Trace) -> Plan:

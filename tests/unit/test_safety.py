@@ -17,6 +17,7 @@ import numpy
 import pytest
 
 import gpuxp as np
+from gpuxp.devices import runtime_of
 
 
 def run(code: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -285,3 +286,22 @@ def test_a_plan_that_fails_is_an_error_of_its_results(monkeypatch: pytest.Monkey
         with pytest.raises(RuntimeError, match="no plan"):
             y.tolist()
         assert (x + 1).tolist() == list(range(1, 90))
+
+
+def test_the_tape_keeps_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = runtime_of("cpu")
+    monkeypatch.setattr("gpuxp.runtime._PENDING_BYTES", 1 << 20)
+    arrays = [np.full(50_000, float(n)) for n in range(20)]
+    np.evaluate(*arrays)
+    total = np.zeros(50_000)
+    before = runtime.counters["flushes"]
+    while arrays:
+        total = total + arrays.pop()  # from now on only the tape has it
+    assert before + 4 <= runtime.counters["flushes"] <= before + 10
+    kept = np.full(50_000, 1.0)
+    np.evaluate(kept)
+    before = runtime.counters["flushes"]
+    for _ in range(20):
+        total = (total + kept) * kept  # what is recorded has no memory, and `kept` is the user's
+    assert runtime.counters["flushes"] == before
+    assert float(total[0]) == sum(range(20)) + 20
