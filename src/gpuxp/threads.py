@@ -7,6 +7,7 @@ import contextvars
 import importlib
 import os
 import queue
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -24,6 +25,9 @@ PARALLEL = 65536  # least elements that are worth another thread
 def threads_for(elements: int, tasks: int) -> int:
     """Return how many threads share some tasks of this size together."""
     return max(1, min(num_threads(), tasks, elements // PARALLEL))
+
+
+compiling = threading.RLock()  # held by whoever imports or runs a compiler, whose own locks no child may inherit taken
 
 
 class _Quiet(threading.local):
@@ -81,7 +85,7 @@ class Pool:
     def run(self, fn: Callable[[], None], threads: int) -> None:
         """Run `fn` on `threads` threads, the caller's among them, and raise the first error any of them met."""
         helpers = threads - 1
-        if helpers <= 0:
+        if helpers <= 0 or sys.is_finalizing():  # daemon threads have stopped: a finalizer is on its own
             fn()
             return
         self._grow(helpers)
