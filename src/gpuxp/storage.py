@@ -10,8 +10,19 @@ import numpy as np
 
 from .geometry import VOID_ADDRESS, Ghost, Key, address, key_of
 
+_empty = np.empty
+
 if TYPE_CHECKING:
     from .runtime import Runtime
+
+
+def life() -> Ghost:
+    """Return an object to hold, that ends with its holder and can be referred to weakly.
+
+    It is of a kind that the garbage collector does not track: to what it tracks, it clears the weak references before
+    finalizers run, which may still read their arrays, or even keep them.
+    """
+    return _empty(0)
 
 
 class Buffer:
@@ -23,7 +34,7 @@ class Buffer:
     """
 
     # class attributes hold what most buffers never change, so that making one costs little
-    owner: weakref.ref[Any] | None = None
+    owner: weakref.ref[Ghost] | None = None  # to the life of the array that owns the buffer
     write_epoch = 0  # the tape's epoch in which a recorded command last writes (reads) this buffer
     read_epoch = 0
     error: BaseException | None = None  # why the contents could not be computed
