@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,7 +38,7 @@ class Buffer:
     write_epoch = 0  # the tape's epoch in which a recorded command last writes (reads) this buffer
     read_epoch = 0
     error: BaseException | None = None  # why the contents could not be computed
-    exports: Sequence[weakref.ref[Any]] = ()  # what other libraries hold of this memory
+    exports: AbstractSet[weakref.ref[Any]] = frozenset()  # what other libraries hold of this memory
     foreign = False  # memory that came from another library, which may change it at any time
     _base = 0
 
@@ -57,8 +57,6 @@ class Buffer:
     @property
     def exported(self) -> bool:
         """Whether another library still holds a view of this memory."""
-        if self.exports:
-            self.exports = tuple(ref for ref in self.exports if ref() is not None)
         return bool(self.exports)
 
     @property
@@ -69,7 +67,7 @@ class Buffer:
     @property
     def shared(self) -> bool:
         """Whether another library can see this memory, so that commands must run in step with it."""
-        return self.foreign or (bool(self.exports) and self.exported)
+        return self.foreign or self.exported
 
     def overlaps(self, other: Buffer) -> bool:
         """Whether another buffer is over the same memory: it went to another library and came back."""
