@@ -24,7 +24,7 @@ from .kernel import Kernel
 from .schedule import Plan, Step, Trace, make_plan
 from .storage import Buffer, View, host_memory
 from .tape import LIBRARY, REDUCE, Node, repeating
-from .threads import deferred_interrupts, quiet
+from .threads import deferred_signals, quiet
 
 _PLANS = 512  # plans kept
 _ALONE = 4  # so many flushes of a single command show that recording does not pay
@@ -48,6 +48,7 @@ class Runtime:
         self.pending_bytes = 0
         self.counters: Counter[str] = Counter()
         self.direct_calls = 0  # counted apart, for speed
+        self._busy = False  # while commands run
         self._alone = 0  # flushes in a row that ran a single command
         self._latest: Callable[[], object] = _nothing  # the last array of middling size that was computed at once
         self.last_kernels: list[Kernel] = []
@@ -127,6 +128,8 @@ class Runtime:
             if config.debug:
                 node.site = "{}:{}".format(*fallback.user_site())
             self.nodes.append(node)
+            if self._busy:
+                return
             if shared:
                 self.flush()
                 self.backend.sync()
@@ -149,9 +152,12 @@ class Runtime:
 
     def host(self, view: View) -> Array:
         """Return the view's contents as a host array: the device's own memory where the host sees it, else a copy."""
-        buffer = view.buffer
-        if buffer.write_epoch > self.done:
+        if view.buffer.write_epoch > self.done:
             self.flush()
+        return self._contents(view)
+
+    def _contents(self, view: View) -> Array:
+        buffer = view.buffer
         if self.stale:
             raise ForkError(f"an array on {self.name} was made before fork(); make it in the child process")
         if buffer.error is not None:
@@ -191,34 +197,43 @@ class Runtime:
     def flush(self, count: int | None = None) -> None:
         """Run every recorded command, or the first `count`."""
         with self.lock:  # another thread may be at it: then wait
-            if not self.nodes:
-                return
-            with deferred_interrupts() as interrupted:
-                nodes, rest, self.nodes = self.nodes[:count], self.nodes[count:] if count else [], []
-                self.epoch += 1
-                self.pending_bytes = 0
-                self.counters["flushes"] += 1
-                self.counters["nodes"] += len(nodes)
-                self._alone = self._alone + 1 if len(nodes) == 1 else 0
-                try:
-                    self._execute(nodes, rest, interrupted)
-                finally:
-                    self._put_back(rest)
-                    self.done = self.epoch - 1
+            if self._busy:
+                raise RuntimeError("gpuxp: a finalizer asked for a result in the middle of a computation")
+            left = len(self.nodes) if count is None else count
+            while left and self.nodes:
+                with deferred_signals() as arrived:  # their handlers run at the end: they may raise, read or record
+                    left = self._flush(left, arrived)
 
-    def _execute(self, nodes: Sequence[Node], rest: Sequence[Node], interrupted: Sequence[int]) -> None:
-        """Plan and run commands, until `interrupted` fills."""
+    def _flush(self, count: int, arrived: Sequence[int]) -> int:
+        """Run the first commands until a signal arrives; return how many of them are left."""
+        nodes, rest, self.nodes, self._busy = self.nodes[:count], self.nodes[count:], [], True
+        self.epoch += 1
+        self.pending_bytes = 0
+        self.counters["flushes"] += 1
+        self.counters["nodes"] += len(nodes)
+        self._alone = self._alone + 1 if len(nodes) == 1 else 0
+        left: Sequence[Node] = ()
+        try:
+            left = self._execute(nodes, rest, arrived)
+        finally:
+            recorded, self.nodes, self._busy = self.nodes, [], False  # by finalizers that ran meanwhile
+            self._put_back([*left, *rest])
+            self.nodes, self.done = self.nodes + recorded, self.epoch - 1
+        return len(left)
+
+    def _execute(self, nodes: Sequence[Node], rest: Sequence[Node], arrived: Sequence[int]) -> Sequence[Node]:
+        """Plan and run commands, until `arrived` fills; return those that have not run."""
         try:
             trace = Trace(nodes, rest)
             plan = self._plan(trace)
         except Exception as error:
             _poison(nodes, error)
-            return
+            return ()
         for done, step in enumerate(plan.steps):
-            if interrupted:
-                self._put_back([nodes[n] for n in sorted(n for left in plan.steps[done:] for n in left.nodes)])
-                break
+            if arrived and done:  # a step at least, so that a program with a fast timer gets on
+                return [nodes[n] for n in sorted(n for left in plan.steps[done:] for n in left.nodes)]
             self._run(trace, step)
+        return ()
 
     def _put_back(self, nodes: Sequence[Node]) -> None:
         """Return commands that have not run to the tape."""
@@ -340,7 +355,7 @@ class Runtime:
             if not reason:
                 return
             fallback.on_host(self.name, node.op, reason)
-        arrays = [self.host(v) if type(v) is View else v for v in node.ins]
+        arrays = [self._contents(v) if type(v) is View else v for v in node.ins]
         results = quiet(node.fn, *arrays)
         for view, result in zip(node.outs, results, strict=True):
             self.fill(view, np.asarray(result, dtype=view.ghost.dtype))
