@@ -1,95 +1,58 @@
-"""Results as JSON files, tables and a picture."""
+"""A run as a JSON file."""
 
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import json
-import platform
-from collections.abc import Sequence
-from importlib import metadata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gpuxp
-from gpuxp.config import num_threads
-from gpuxp.demo import table
+from .row import Row
 
-from .timing import Timing
+_FORMAT = "gpuxp benchmarks 1"
 
 
-def shown(seconds: float) -> str:
-    """Return a time in the unit that suits it."""
-    for scale, unit in ((1, "s"), (1e-3, "ms"), (1e-6, "µs")):
-        if seconds >= scale:
-            return f"{seconds / scale:.3g} {unit}"
-    return f"{seconds * 1e9:.3g} ns"
+class NotAResultError(Exception):
+    """A file is not what a run saved."""
 
 
-def show(timings: Sequence[Timing], device: str) -> None:
-    """Print the table of a run."""
-    rows = []
-    for t in timings:
-        spread = (t.gpuxp.high - t.gpuxp.low) / t.gpuxp.median
-        rows.append([t.name, t.title, shown(t.numpy.median), shown(t.gpuxp.median), f"{spread:.0%}", f"{t.ratio:.2f}x"])
-    columns = ("case", "what", "NumPy ", "gpuxp ", "spread ", "ratio ")
-    table.show(f"NumPy and gpuxp on {device}: medians of runs taken in turn; above 1x gpuxp is faster", columns, rows)
+@dataclass(frozen=True)
+class Run:
+    """What a run found."""
+
+    machine: Mapping[str, Any]
+    settings: Mapping[str, Any]  # device, tier, scale, repeats, peers that were there and that were not
+    rows: Mapping[str, Row]
+    skipped: Mapping[str, str]  # case -> why
+
+    @classmethod
+    def of(
+        cls, machine: Mapping[str, Any], settings: Mapping[str, Any], rows: Sequence[Row], skipped: Mapping[str, str]
+    ) -> Run:
+        """Return a run of these rows."""
+        return cls(machine, settings, {row.name: row for row in rows}, skipped)
 
 
-def as_dict(timings: Sequence[Timing], device: str, *, quick: bool) -> dict[str, Any]:
-    """Return a run for its JSON file."""
-    return {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "device": device,
-        "description": gpuxp.Device(device).description,
-        "quick": quick,
-        "threads": num_threads(),
-        "python": platform.python_version(),
-        "numpy": metadata.version("numpy"),
-        "gpuxp": gpuxp.__version__,
-        "cases": {t.name: dataclasses.asdict(t) | {"ratio": t.ratio} for t in timings},
-    }
+def save(run: Run, path: Path) -> None:
+    """Write a run to a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"format": _FORMAT, **dataclasses.asdict(run)}, indent=1) + "\n")
 
 
-def compare(before: Path, after: Path) -> None:
-    """Print how the cases of two JSON files differ."""
-    old, new = (json.loads(path.read_text()) for path in (before, after))
-    rows = []
-    for name in old["cases"].keys() & new["cases"].keys():
-        was, now = old["cases"][name], new["cases"][name]
-        gain = was["gpuxp"]["median"] / now["gpuxp"]["median"]
-        apart = was["gpuxp"]["low"] > now["gpuxp"]["high"] or now["gpuxp"]["low"] > was["gpuxp"]["high"]
-        times = [shown(run["gpuxp"]["median"]) for run in (was, now)]
-        ratios = [f"{run['ratio']:.2f}x" for run in (was, now)]
-        rows.append([name, *times, f"{gain:.2f}x", "clear" if apart else "within the spread", *ratios])
-    rows.sort(key=lambda row: float(row[3].rstrip("x")))
-    columns = ("case", "before ", "after ", "gain ", "verdict", "ratio before ", "ratio after ")
-    table.show(f"gpuxp before ({before.name}) and after ({after.name}); a gain above 1x is faster", columns, rows)
-
-
-def plot(run: dict[str, Any], target: Path) -> None:
-    """Draw the ratios of a run; needs matplotlib."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    cases = [c for c in run["cases"].values() if not c["size"]]
-    sized = [c for c in run["cases"].values() if c["size"]]
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 5), layout="constrained")
-    left.barh([c["name"] for c in cases], [c["ratio"] for c in cases])
-    left.invert_yaxis()
-    for kind in dict.fromkeys(c["name"].split("[")[0] for c in sized):
-        points = [(c["size"], c["ratio"]) for c in sized if c["name"].startswith(kind + "[")]
-        right.plot(*zip(*points, strict=True), marker="o", label=kind)
-    if sized:
-        right.set_xscale("log")
-        right.legend()
-    right.axhline(1, color="grey", linewidth=0.8)
-    left.axvline(1, color="grey", linewidth=0.8)
-    left.set_xlabel("NumPy's time / gpuxp's time")
-    right.set_xlabel("elements")
-    right.set_ylabel("NumPy's time / gpuxp's time")
-    figure.suptitle(f"gpuxp on {run['device']}: above 1 gpuxp is faster")
-    figure.savefig(target, dpi=100)
-    pyplot.close(figure)
+def load(path: Path) -> Run:
+    """Read a run from a file; `NotAResultError` if it is none."""
+    try:
+        found = json.loads(path.read_text())
+    except OSError as error:
+        raise NotAResultError(f"{path}: {error.strerror}") from None
+    except ValueError:
+        raise NotAResultError(f"{path} is not JSON, so no result of python -m benchmarks") from None
+    if not isinstance(found, dict) or found.pop("format", None) != _FORMAT:
+        raise NotAResultError(f"{path} is no result of this version of python -m benchmarks")
+    try:
+        rows = {name: Row.from_json(row) for name, row in found.pop("rows").items()}
+        return Run(**found, rows=rows)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise NotAResultError(f"{path} is a damaged result: {error}") from None

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 _CACHE = tempfile.TemporaryDirectory(prefix="gpuxp-tests-")
 os.environ["GPUXP_CACHE"] = _CACHE.name  # the tests neither read nor fill the user's cache
+os.environ["GPUXP_MIDDLING"] = "0"  # and what one counts does not depend on those before it
 
 import gpuxp  # noqa: E402
 from gpuxp.config import config  # noqa: E402

@@ -16,7 +16,7 @@ from .devices import Device, runtime_of
 from .dtypes import DType
 from .errors import unsupported_dtype
 from .geometry import Ghost, Shape, c_strides, ghost, memory_order, strides_in_order
-from .storage import View
+from .storage import View, life
 from .tape import MAP, Node
 from .threads import quiet
 
@@ -78,13 +78,14 @@ class ndarray:  # noqa: N801 - NumPy's name
            [ 3, 14,  5]])
     """
 
-    __slots__ = ("__weakref__", "_base", "_made", "_own", "_owner", "_runtime", "_state")
+    __slots__ = ("__weakref__", "_base", "_life", "_made", "_own", "_owner", "_runtime", "_state")
     __array_priority__ = 100.0
 
     # host memory (contiguous, if not a view of another array's) that no command knows of; None once it has a `_made`
     _own: HostArray | None
     _made: View | None
     _owner: ndarray | None  # the first array to see the buffer, which keeps it wanted; None: this one
+    _life: HostArray  # of a first array that commands know of
     _runtime: Runtime
     _state: int
     _base: Any
@@ -291,7 +292,8 @@ def make(view: View, state: int = WRITEABLE) -> ndarray:
     """Return the first array over a buffer: while it lives, the buffer is wanted."""
     self = _new(ndarray)
     buffer = view.buffer
-    buffer.owner = weakref.ref(self)
+    self._life = token = life()
+    buffer.owner = weakref.ref(token)
     self._own = None
     self._made = view
     self._owner = None
@@ -323,7 +325,8 @@ def _introduce(array: ndarray) -> View:
         if own is not None:
             if array._owner is None:
                 view = runtime.adopt(own)
-                view.buffer.owner = weakref.ref(array)
+                array._life = life()
+                view.buffer.owner = weakref.ref(array._life)
             else:
                 view = View(array._owner._view.buffer, own, True)
             array._made = view  # in this order: who reads without the lock must find one of the two

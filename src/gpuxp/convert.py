@@ -156,7 +156,8 @@ def host_call(name: str, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> A
     runtime.counters["library_calls"] += 1
     plain_args = [_lower(a) for a in args]
     plain_kwargs = {k: _lower(v) for k, v in kwargs.items()}
-    return lift(quiet(fn, *plain_args, **plain_kwargs), runtime)
+    with np.errstate(all="ignore"):  # not `quiet`: a function of the user's among the arguments has its own context
+        return lift(fn(*plain_args, **plain_kwargs), runtime)
 
 
 def library(

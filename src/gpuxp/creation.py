@@ -175,7 +175,7 @@ def arange(
     if not math.isfinite(span):
         raise ValueError("arange: cannot compute length")
     length = 0 if span <= 0 else math.ceil(span)
-    if runtime.host_visible and length <= config.small or found.kind in "bc":
+    if (runtime.host_visible and runtime.at_once(length)) or found.kind in "bc":
         return held(runtime, NUMPY.arange(first, last, by, target))
     result = fresh(runtime, (length,), found)
     zero, one = (np.asarray(v).astype(found) for v in (first, first + by))

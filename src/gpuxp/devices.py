@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from . import discovery
 from .config import config
 from .errors import UnknownDeviceError
+from .threads import compiling
 
 if TYPE_CHECKING:
     from .backends.base import Backend
@@ -248,9 +249,11 @@ def _before_fork() -> None:
     _lock.acquire()
     for runtime in open_runtimes():
         runtime.before_fork()
+    compiling.acquire()  # the last: who holds a runtime may compile
 
 
 def _after_fork_in_parent() -> None:
+    compiling.release()
     for runtime in open_runtimes():
         runtime.after_fork_in_parent()
     _lock.release()
@@ -258,6 +261,7 @@ def _after_fork_in_parent() -> None:
 
 def _after_fork_in_child() -> None:
     global _lock
+    compiling.release()
     _lock = threading.RLock()
     for runtime in open_runtimes():
         runtime.after_fork_in_child()

@@ -125,7 +125,10 @@ class _Holder:
 
 def _note(buffer: Buffer, holder: _Holder) -> None:
     """Remember an export for as long as its holder lives."""
-    buffer.exports = (*[ref for ref in buffer.exports if ref() is not None], weakref.ref(holder))
+    exports = buffer.exports
+    if type(exports) is not set:
+        exports = buffer.exports = set()
+    exports.add(weakref.ref(holder, exports.discard))
 
 
 def _locked(value: HostArray) -> HostArray:

@@ -77,11 +77,19 @@ def _refuse(shape: Shape, dtype: DType) -> None:
         )
 
 
+_BROADCAST = 32  # dimensions that `numpy.broadcast_shapes` takes; arrays have up to twice as many
+
+
 @lru_cache(maxsize=4096)
 def broadcast_shapes(*shapes: Shape) -> Shape:
     """Return the common shape, or raise NumPy's `ValueError`."""
     try:
-        return np.broadcast_shapes(*shapes)
+        rank = max(map(len, shapes), default=0)
+        if rank <= _BROADCAST:
+            return np.broadcast_shapes(*shapes)
+        full = [(1,) * (rank - len(s)) + s for s in shapes]
+        halves = [[s[:_BROADCAST] for s in full], [s[_BROADCAST:] for s in full]]
+        return np.broadcast_shapes(*halves[0]) + np.broadcast_shapes(*halves[1])
     except ValueError:
         listed = " ".join(str(s).replace(" ", "") for s in shapes)
         raise ValueError(f"operands could not be broadcast together with shapes {listed}") from None

@@ -309,7 +309,12 @@ def std(
 
 def _arg(name: str, a: Any, axis: int | None, out: Any, keepdims: bool) -> ndarray:
     x = as_operand(a, runtime_for(name, (a,)))
-    return _into(host_call(name, getattr(np, name), x, axis, keepdims=keepdims), out, name)
+    runtime, fn = x._runtime, getattr(np, name)
+    if not runtime.host_visible:
+        return _into(host_call(name, fn, x, axis, keepdims=keepdims), out, name)
+    runtime.counters["library_calls"] += 1
+    found = quiet(fn, host(x), axis, keepdims=keepdims)  # of a read-only view, as others get, NumPy makes a copy here
+    return _into(wrap(runtime, found), out, name)
 
 
 def argmax(a: Any, /, axis: int | None = None, out: Any = None, *, keepdims: bool = False) -> ndarray:

@@ -19,15 +19,16 @@ from .backends.reference import ReferenceBackend
 from .config import config
 from .dtypes import DType
 from .errors import ForkError, Unsupported
-from .geometry import Ghost, Shape, broadcast_strides, collapse, key_of, placed
+from .geometry import Ghost, Shape, key_of, placed
 from .kernel import Kernel
-from .schedule import Plan, Step, Trace, make_plan
+from .schedule import Plan, Step, Trace, loop_of, make_plan
 from .storage import Buffer, View, host_memory
 from .tape import LIBRARY, REDUCE, Node, repeating
-from .threads import deferred_interrupts, quiet
+from .threads import deferred_signals, quiet
 
 _PLANS = 512  # plans kept
-_ALONE = 4  # so many flushes of a single command show that recording does not pay
+_ALONE = 4  # so many flushes of one or two commands show that recording does not pay ...
+_LINKS = 2  # ... and so many operations on the last one's result that it does
 _PENDING_BYTES = 1 << 31  # memory that recorded commands may keep alive
 
 Array = np.ndarray[Any, Any]
@@ -48,7 +49,9 @@ class Runtime:
         self.pending_bytes = 0
         self.counters: Counter[str] = Counter()
         self.direct_calls = 0  # counted apart, for speed
-        self._alone = 0  # flushes in a row that ran a single command
+        self._busy = False  # while commands run
+        self._alone = 0  # flushes in a row that ran one or two commands
+        self._links = 0  # operations in a row, each on the result of the last
         self._latest: Callable[[], object] = _nothing  # the last array of middling size that was computed at once
         self.last_kernels: list[Kernel] = []
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
@@ -96,14 +99,15 @@ class Runtime:
     def at_once(self, size: int) -> bool:
         """Whether arrays of a size are computed at once: small ones, and middling ones while deferring does not pay.
 
-        Recording pays when several commands become one kernel. Four flushes in a row with a single command tell that
-        this program reads each result before it goes on; an operation on such a result tells that it no longer does.
+        Recording pays when several commands become one kernel. Four flushes in a row with one or two commands tell
+        that this program reads its results as it goes; three operations, each on the last one's, that it does not.
         """
         return size <= config.small or (size <= config.middling and self._alone >= _ALONE and config.small > 0)
 
     def watch(self, result: object, *operands: object) -> None:
-        """Note that an array of middling size was computed at once; record again if it was made from the last one."""
-        if any(o is self._latest() for o in operands):
+        """Note that an array of middling size was computed at once; record again if such results make a chain."""
+        self._links = self._links + 1 if any(o is self._latest() for o in operands) else 0
+        if self._links >= _LINKS:
             self._alone = 0
         self._latest = weakref.ref(result)
 
@@ -115,26 +119,35 @@ class Runtime:
             for view in node.outs:
                 buffer = view.buffer
                 buffer.write_epoch = epoch
-                self.pending_bytes += buffer.nbytes
                 if buffer.foreign or buffer.exports:
                     shared = shared or buffer.shared
             for value in node.ins:
                 if type(value) is View:
                     buffer = value.buffer
+                    if buffer.read_epoch != epoch and buffer.mem is not None:
+                        self.pending_bytes += buffer.nbytes
                     buffer.read_epoch = epoch
                     if buffer.foreign or buffer.exports:
                         shared = shared or buffer.shared
             if config.debug:
                 node.site = "{}:{}".format(*fallback.user_site())
             self.nodes.append(node)
+            if self._busy:
+                return
             if shared:
                 self.flush()
                 self.backend.sync()
                 for view in node.outs:  # the other library would see nothing of a failure
                     if view.buffer.error is not None:
                         raise _again(view.buffer.error)
-            elif len(self.nodes) >= config.tape or self.pending_bytes > _PENDING_BYTES:
+            elif len(self.nodes) >= config.tape or (self.pending_bytes > _PENDING_BYTES and self._keeps_much()):
                 self.flush(repeating(self.nodes))
+
+    def _keeps_much(self) -> bool:
+        """Whether the tape keeps much memory that nobody else does; what is recorded itself has none yet."""
+        read = {id(v.buffer): v.buffer for node in self.nodes for v in node.reads()}
+        self.pending_bytes = sum(b.nbytes for b in read.values() if b.mem is not None and not b.wanted)
+        return self.pending_bytes > _PENDING_BYTES
 
     def pending_write(self, view: View) -> bool:
         """Whether a recorded command is still to write the view's buffer."""
@@ -149,9 +162,12 @@ class Runtime:
 
     def host(self, view: View) -> Array:
         """Return the view's contents as a host array: the device's own memory where the host sees it, else a copy."""
-        buffer = view.buffer
-        if buffer.write_epoch > self.done:
+        if view.buffer.write_epoch > self.done:
             self.flush()
+        return self._contents(view)
+
+    def _contents(self, view: View) -> Array:
+        buffer = view.buffer
         if self.stale:
             raise ForkError(f"an array on {self.name} was made before fork(); make it in the child process")
         if buffer.error is not None:
@@ -191,34 +207,43 @@ class Runtime:
     def flush(self, count: int | None = None) -> None:
         """Run every recorded command, or the first `count`."""
         with self.lock:  # another thread may be at it: then wait
-            if not self.nodes:
-                return
-            with deferred_interrupts() as interrupted:
-                nodes, rest, self.nodes = self.nodes[:count], self.nodes[count:] if count else [], []
-                self.epoch += 1
-                self.pending_bytes = 0
-                self.counters["flushes"] += 1
-                self.counters["nodes"] += len(nodes)
-                self._alone = self._alone + 1 if len(nodes) == 1 else 0
-                try:
-                    self._execute(nodes, rest, interrupted)
-                finally:
-                    self._put_back(rest)
-                    self.done = self.epoch - 1
+            if self._busy:
+                raise RuntimeError("gpuxp: a finalizer asked for a result in the middle of a computation")
+            left = len(self.nodes) if count is None else count
+            while left and self.nodes:
+                with deferred_signals() as arrived:  # their handlers run at the end: they may raise, read or record
+                    left = self._flush(left, arrived)
 
-    def _execute(self, nodes: Sequence[Node], rest: Sequence[Node], interrupted: Sequence[int]) -> None:
-        """Plan and run commands, until `interrupted` fills."""
+    def _flush(self, count: int, arrived: Sequence[int]) -> int:
+        """Run the first commands until a signal arrives; return how many of them are left."""
+        nodes, rest, self.nodes, self._busy = self.nodes[:count], self.nodes[count:], [], True
+        self.epoch += 1
+        self.pending_bytes = 0
+        self.counters["flushes"] += 1
+        self.counters["nodes"] += len(nodes)
+        self._alone = self._alone + 1 if len(nodes) <= _LINKS else 0
+        left: Sequence[Node] = ()
+        try:
+            left = self._execute(nodes, rest, arrived)
+        finally:
+            recorded, self.nodes, self._busy = self.nodes, [], False  # by finalizers that ran meanwhile
+            self._put_back([*left, *rest])
+            self.nodes, self.done = self.nodes + recorded, self.epoch - 1
+        return len(left)
+
+    def _execute(self, nodes: Sequence[Node], rest: Sequence[Node], arrived: Sequence[int]) -> Sequence[Node]:
+        """Plan and run commands, until `arrived` fills; return those that have not run."""
         try:
             trace = Trace(nodes, rest)
             plan = self._plan(trace)
         except Exception as error:
             _poison(nodes, error)
-            return
+            return ()
         for done, step in enumerate(plan.steps):
-            if interrupted:
-                self._put_back([nodes[n] for n in sorted(n for left in plan.steps[done:] for n in left.nodes)])
-                break
+            if arrived and done:  # a step at least, so that a program with a fast timer gets on
+                return [nodes[n] for n in sorted(n for left in plan.steps[done:] for n in left.nodes)]
             self._run(trace, step)
+        return ()
 
     def _put_back(self, nodes: Sequence[Node]) -> None:
         """Return commands that have not run to the tape."""
@@ -226,8 +251,8 @@ class Runtime:
             self.nodes.append(node)
             for view in node.outs:
                 view.buffer.write_epoch = self.epoch
-                self.pending_bytes += view.buffer.nbytes
             for view in node.reads():
+                self.pending_bytes += view.buffer.nbytes
                 view.buffer.read_epoch = self.epoch
 
     def _plan(self, trace: Trace) -> Plan:
@@ -285,7 +310,7 @@ class Runtime:
         views = [trace.views[p] for p in step.params]
         node = trace.nodes[step.nodes[0]]
         axes: Any = next((trace.nodes[n].attr for n in step.nodes if trace.nodes[n].kind == REDUCE), ())
-        shape, operands, kept = _loop(node.shape, views, axes, {r.param for r in kernel.reductions})
+        shape, operands, kept = loop_of(node.shape, views, axes, {r.param for r in kernel.reductions})
         if 0 in shape[:kept] or (not kernel.reductions and 0 in shape):
             return
         args = [Arg(v.buffer.mem, v.offset if v.ghost.size else 0, s) for v, s in zip(views, operands, strict=True)]
@@ -340,7 +365,7 @@ class Runtime:
             if not reason:
                 return
             fallback.on_host(self.name, node.op, reason)
-        arrays = [self.host(v) if type(v) is View else v for v in node.ins]
+        arrays = [self._contents(v) if type(v) is View else v for v in node.ins]
         results = quiet(node.fn, *arrays)
         for view, result in zip(node.outs, results, strict=True):
             self.fill(view, np.asarray(result, dtype=view.ghost.dtype))
@@ -435,29 +460,6 @@ def _operand(view: View) -> Operand:
     geometry = view.ghost
     offset = view.offset if geometry.size else 0  # an empty view may begin past the end
     return Operand(view.buffer.mem, offset, geometry.strides, geometry.shape, geometry.dtype)
-
-
-def _loop(
-    shape: Shape, views: Sequence[View], axes: tuple[int, ...], results: set[int]
-) -> tuple[Shape, list[tuple[int, ...]], int]:
-    """Return the collapsed loop and each operand's strides over it."""
-    kept_axes = tuple(d for d in range(len(shape)) if d not in axes)
-    order = kept_axes + tuple(axes)
-    operands = []
-    for place, view in enumerate(views):
-        geometry = view.ghost
-        if place in results:
-            operands.append(geometry.strides + (0,) * len(axes))
-        else:
-            strides = broadcast_strides(geometry.shape, geometry.strides, shape)
-            operands.append(tuple(strides[d] for d in order) if axes else strides)
-    loop = tuple(shape[d] for d in order)
-    if loop:
-        small, strides_of, kept = collapse(loop, tuple(operands), len(kept_axes))
-        if small:
-            return small, [s[:kept] if p in results else s for p, s in enumerate(strides_of)], kept
-    kept = 0 if axes else 1  # a single point: a loop of one dimension all the same
-    return (1,), [() if p in results else (0,) for p in range(len(views))], kept
 
 
 def _nothing() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .dtypes import DType
-from .geometry import DISJOINT, IDENTICAL
+from .geometry import DISJOINT, IDENTICAL, Shape, broadcast_strides, collapse
 from .kernel import Inst, Kernel, Reduction
 from .ops import ELEMENTWISE
 from .storage import Buffer, View
@@ -396,3 +396,26 @@ def make_plan(trace: Trace, fusion: bool, max_params: int, everything: bool = Fa
         steps.append(Step(step.nodes, step.kernel, step.params, step.scalars, dead))
         later |= {trace.buffer_of[v] for n in nodes for v in trace.reads[n]}
     return Plan(tuple(reversed(steps)))
+
+
+def loop_of(
+    shape: Shape, views: Sequence[View], axes: tuple[int, ...], results: set[int]
+) -> tuple[Shape, list[tuple[int, ...]], int]:
+    """Return the collapsed loop and each operand's strides over it."""
+    kept_axes = tuple(d for d in range(len(shape)) if d not in axes)
+    order = kept_axes + tuple(axes)
+    operands = []
+    for place, view in enumerate(views):
+        geometry = view.ghost
+        if place in results:
+            operands.append(geometry.strides + (0,) * len(axes))
+        else:
+            strides = broadcast_strides(geometry.shape, geometry.strides, shape)
+            operands.append(tuple(strides[d] for d in order) if axes else strides)
+    loop = tuple(shape[d] for d in order)
+    if loop:
+        small, strides_of, kept = collapse(loop, tuple(operands), len(kept_axes))
+        if small:
+            return small, [s[:kept] if p in results else s for p, s in enumerate(strides_of)], kept
+    kept = 0 if axes else 1  # a single point: a loop of one dimension all the same
+    return (1,), [() if p in results else (0,) for p in range(len(views))], kept

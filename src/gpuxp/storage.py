@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .geometry import VOID_ADDRESS, Ghost, Key, address, key_of
 
+_empty = np.empty
+
 if TYPE_CHECKING:
     from .runtime import Runtime
+
+
+def life() -> Ghost:
+    """Return an object to hold, that ends with its holder and can be referred to weakly.
+
+    It is of a kind that the garbage collector does not track: to what it tracks, it clears the weak references before
+    finalizers run, which may still read their arrays, or even keep them.
+    """
+    return _empty(0)
 
 
 class Buffer:
@@ -23,11 +34,11 @@ class Buffer:
     """
 
     # class attributes hold what most buffers never change, so that making one costs little
-    owner: weakref.ref[Any] | None = None
+    owner: weakref.ref[Ghost] | None = None  # to the life of the array that owns the buffer
     write_epoch = 0  # the tape's epoch in which a recorded command last writes (reads) this buffer
     read_epoch = 0
     error: BaseException | None = None  # why the contents could not be computed
-    exports: Sequence[weakref.ref[Any]] = ()  # what other libraries hold of this memory
+    exports: AbstractSet[weakref.ref[Any]] = frozenset()  # what other libraries hold of this memory
     foreign = False  # memory that came from another library, which may change it at any time
     _base = 0
 
@@ -46,8 +57,6 @@ class Buffer:
     @property
     def exported(self) -> bool:
         """Whether another library still holds a view of this memory."""
-        if self.exports:
-            self.exports = tuple(ref for ref in self.exports if ref() is not None)
         return bool(self.exports)
 
     @property
@@ -58,7 +67,7 @@ class Buffer:
     @property
     def shared(self) -> bool:
         """Whether another library can see this memory, so that commands must run in step with it."""
-        return self.foreign or (bool(self.exports) and self.exported)
+        return self.foreign or self.exported
 
     def overlaps(self, other: Buffer) -> bool:
         """Whether another buffer is over the same memory: it went to another library and came back."""

@@ -1,4 +1,4 @@
-"""The software GPU's worker threads, NumPy calls that stay silent about floating-point events, and Ctrl-C."""
+"""The software GPU's worker threads, NumPy calls that stay silent about floating-point events, and signals."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextvars
 import importlib
 import os
 import queue
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -24,6 +25,9 @@ PARALLEL = 65536  # least elements that are worth another thread
 def threads_for(elements: int, tasks: int) -> int:
     """Return how many threads share some tasks of this size together."""
     return max(1, min(num_threads(), tasks, elements // PARALLEL))
+
+
+compiling = threading.RLock()  # held by whoever imports or runs a compiler, whose own locks no child may inherit taken
 
 
 class _Quiet(threading.local):
@@ -81,7 +85,7 @@ class Pool:
     def run(self, fn: Callable[[], None], threads: int) -> None:
         """Run `fn` on `threads` threads, the caller's among them, and raise the first error any of them met."""
         helpers = threads - 1
-        if helpers <= 0:
+        if helpers <= 0 or sys.is_finalizing():  # daemon threads have stopped: a finalizer is on its own
             fn()
             return
         self._grow(helpers)
@@ -125,17 +129,37 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+# what programs handle: asking for all of them would cost more than a small flush
+_NAMES = ("INT", "ALRM", "TERM", "USR1", "USR2", "HUP", "QUIT", "VTALRM", "PROF", "CHLD", "CONT", "WINCH", "IO")
+_SIGNALS = tuple(number for name in _NAMES if (number := getattr(_signal, "SIG" + name, None)) is not None)
+
+
 @contextlib.contextmanager
-def deferred_interrupts() -> Iterator[list[int]]:
-    """Hold Ctrl-C back until a flush is in a state that can be left; yields a list that fills when it was pressed."""
-    pressed: list[int] = []
-    if threading.current_thread() is not threading.main_thread() or not callable(_signal.getsignal(_signal.SIGINT)):
-        yield pressed
+def deferred_signals() -> Iterator[list[int]]:
+    """Hold signal handlers back until a flush is in a state that can be left; yields a list of what has arrived.
+
+    A handler is Python code: it may raise, and it may read results that are half computed.
+    """
+    arrived: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield arrived
         return
-    before = _signal.signal(_signal.SIGINT, lambda number, frame: pressed.append(number))
+    handlers = [(number, found) for number in _SIGNALS if callable(found := _signal.getsignal(number))]
     try:
-        yield pressed
+        for number, _ in handlers:
+            _signal.signal(number, lambda number, frame: arrived.append(number))
+        yield arrived
     finally:
-        _signal.signal(_signal.SIGINT, before)
-        if pressed and callable(before):
-            before(_signal.SIGINT, None)
+        for number, handler in handlers:
+            _signal.signal(number, handler)
+        _handle(arrived, dict(handlers))
+
+
+def _handle(arrived: list[int], handlers: dict[int, Any]) -> None:
+    """Call the handlers of what has arrived, all of them even if one raises."""
+    if arrived:
+        number = arrived.pop(0)
+        try:
+            handlers[number](number, sys._getframe())
+        finally:
+            _handle(arrived, handlers)

@@ -17,6 +17,7 @@ from gpuxp.geometry import (
     VOID,
     VOID_ADDRESS,
     address,
+    broadcast_shapes,
     broadcast_strides,
     collapse,
     ghost,
@@ -144,3 +145,9 @@ def test_impossible_sizes(shape: tuple[int, ...], error: type[Exception]) -> Non
 )
 def test_overlaps_itself(shape: tuple[int, ...], strides: tuple[int, ...], expected: bool) -> None:
     assert overlaps_itself(shape, strides, 8) is expected
+
+
+def test_broadcasting_of_as_many_dimensions_as_arrays_have() -> None:
+    assert broadcast_shapes((1,) * 64, (1,) * 61 + (3, 1, 2), (5, 2)) == (1,) * 61 + (3, 5, 2)
+    with pytest.raises(ValueError, match="could not be broadcast"):
+        broadcast_shapes((2,) * 40, (3,) * 40)

@@ -249,7 +249,7 @@ MUTANTS: dict[str, list[Patch]] = {
     "copies of inputs are dropped by a flush": [(ufunc, "_untangled", _lost_copies)],
     "results lie in C order": [(module, "layout", lambda *a, **k: None) for module in (array, ufunc, small)],
     "axes in the wrong order": [(array, "memory_order", _reversed_order)],
-    "broadcast dimensions are merged": [(runtime, "collapse", _merge_all)],
+    "broadcast dimensions are merged": [(schedule, "collapse", _merge_all)],
     "the last element is left out": [(tiles.Grid, "box", _short_last_box)],
     "every op may write over its operands": [(tiles, "_may_overwrite", _always)],
     "a reduction leaves out boxes": [(reduce, "rectangles", _first_box)],

@@ -48,12 +48,14 @@ def test_a_chain_is_recorded_again(a: Any) -> None:
     read_alone(a)
     before = kernels()
     x = a * 2  # at once: nothing tells yet that this is a chain
-    x = x + a  # and this one tells
+    x = x + a
+    x = x * x  # this one tells
     assert kernels() == before
-    x = x * x - a
+    x = x - a
+    x = x / 2
     np.evaluate(x)
     assert kernels() == before + 1
-    want = (numpy.asarray(a) * 2 + numpy.asarray(a)) ** 2 - numpy.asarray(a)
+    want = ((numpy.asarray(a) * 2 + numpy.asarray(a)) ** 2 - numpy.asarray(a)) / 2
     assert (numpy.asarray(x) == want).all()
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import copy
+import gc
 import importlib
 import os
 import pickle
@@ -11,12 +14,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy
 import pytest
 
 import gpuxp as np
+from gpuxp.devices import runtime_of
 
 
 def run(code: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -77,6 +82,60 @@ print(right, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 def test_fork_with_pending_work() -> None:
     done = run(FORKED)
     assert done.stdout.strip() == "True 0", done.stderr
+
+
+FORKED_IN_A_COMPILE = """
+import os, time
+import gpuxp as np
+x = np.linspace(0, 1, 300_000)
+def work(n):
+    for k in range(n):
+        found = float((np.sin(x) * 2 + x * k + np.exp(x)).sum())
+work(1)                             # compiles begin beside the program
+children = []
+for _ in range(6):
+    pid = os.fork()
+    if pid == 0:
+        work(60)
+        from gpuxp.backends import tier
+        tier.settle()
+        os._exit(0)
+    children.append(pid)
+    time.sleep(0.003)
+print([os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork, which this system does not have")
+def test_fork_in_the_middle_of_a_compile() -> None:
+    done = run(FORKED_IN_A_COMPILE, GPUXP_CACHE="off", PYTHONWARNINGS="ignore")
+    assert done.stdout.strip() == str([0] * 6), done.stderr
+
+
+AT_EXIT = """
+import atexit
+import gpuxp as np
+class Total:
+    def __init__(self):
+        self.x = np.ones(3_000_000)
+    def __del__(self):
+        print(float((self.x * 2).sum()))
+def last():
+    x = np.ones(3_000_000)
+    for _ in range(12):             # hot, but no thread can be started any more
+        x = np.sqrt(x * 2 - 1)
+        float(x[0])
+    print(float(x.sum()), float(np.sin(x * 0).sum()))
+total = Total()
+total.x += 1
+atexit.register(last)
+"""
+
+
+@pytest.mark.parametrize("tier", ["auto", "interpreter"])
+def test_work_at_exit(tier: str) -> None:
+    done = run(AT_EXIT, GPUXP_TIER=tier, GPUXP_NUM_THREADS="4")
+    assert (done.stdout.split(), done.stderr) == (["3000000.0", "0.0", "12000000.0"], "")
 
 
 def test_exit_with_pending_work() -> None:
@@ -270,6 +329,116 @@ def test_ctrl_c_while_commands_are_planned(monkeypatch: pytest.MonkeyPatch) -> N
         assert (numpy.asarray(x) == start + (start ^ 5) - start // 3 % 11).all()
 
 
+@contextlib.contextmanager
+def alarms(handler: Any, seconds: float) -> Iterator[None]:
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+needs_timer = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers, which this system lacks")
+
+
+@needs_timer
+def test_signal_handlers_may_return_read_and_compute() -> None:
+    seen: list[Any] = []
+    shown: list[float] = []
+    with np.configure(small=0), alarms(lambda *_: shown.append(float(seen[-1].sum())) if seen else None, 0.002):
+        for k in range(60):
+            x = np.full(300_000, float(k))
+            for i in range(6):
+                x = np.sqrt(x * x) + i
+            rows = x.reshape(300, 1000).sum(axis=1)
+            seen[:] = [rows * 0 + 1]
+            assert (numpy.asarray(rows + 1) == 1000 * (k + 15) + 1).all()
+    assert shown
+    assert set(shown) == {300.0}
+
+
+@needs_timer
+def test_an_error_in_a_signal_handler_is_raised_once_and_loses_nothing() -> None:
+    def late(*_: Any) -> None:
+        raise TimeoutError
+
+    def count(x: Any) -> None:
+        for _ in range(10_000):
+            x += 1
+            float(x[0])
+
+    for k in range(10):
+        x = np.ones(300_000)
+        float(x[0])
+        with pytest.raises(TimeoutError), alarms(late, 0.004 + 0.0007 * k):
+            count(x)
+        found = numpy.asarray(x)
+        assert (found == found[0]).all()
+
+
+def test_a_finalizer_reads_what_it_still_holds() -> None:
+    found: list[Any] = []
+
+    class Cycle:
+        def __init__(self) -> None:
+            self.me = self
+            self.x, self.y = np.ones(100_000) + 1, np.ones(100_000) * 5
+
+        def __del__(self) -> None:
+            found.extend((float(self.y[0]), float(self.x[0]), self.x))
+
+    Cycle()
+    gc.collect()
+    assert found[:2] == [5, 2]
+    x = found[2]  # kept beyond its end
+    x += 1
+    np.evaluate()
+    assert float(x[0]) == 3
+
+
+def test_a_finalizer_in_the_middle_of_a_computation_gets_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = importlib.import_module("gpuxp.runtime")
+    plan = runtime.make_plan
+    raised: list[BaseException] = []
+    with np.configure(small=0):
+        x = np.asarray(numpy.arange(83))
+        y = (x ^ 9) - x // 7 % 5
+
+        def finalizing(*args: Any) -> Any:
+            try:
+                (y + 1).tolist()
+            except RuntimeError as error:
+                raised.append(error)
+            return plan(*args)
+
+        monkeypatch.setattr(runtime, "make_plan", finalizing)
+        start = numpy.arange(83)
+        assert (numpy.asarray(y) == (start ^ 9) - start // 7 % 5).all()
+    assert len(raised) == 1
+
+
+def test_many_exports_of_one_array() -> None:
+    x = np.ones((6000, 3))
+    started = time.perf_counter()
+    held = [numpy.asarray(row) for row in x]
+    assert time.perf_counter() - started < 2
+    x[5] = 7
+    assert held[5].tolist() == [7, 7, 7]
+    buffer = x._view.buffer
+    assert len(buffer.exports) == len(held)
+    held.clear()
+    assert not buffer.shared
+
+
+def test_callbacks_run_in_the_context_of_the_caller() -> None:
+    factor: contextvars.ContextVar[float] = contextvars.ContextVar("factor", default=0)
+    factor.set(7)
+    assert np.apply_along_axis(lambda row: row.sum() * factor.get(), 1, np.ones((2, 3))).tolist() == [21, 21]
+    assert np.vectorize(lambda v: v * factor.get())(np.ones(2)).tolist() == [7, 7]
+
+
 def test_a_plan_that_fails_is_an_error_of_its_results(monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = importlib.import_module("gpuxp.runtime")
 
@@ -285,3 +454,22 @@ def test_a_plan_that_fails_is_an_error_of_its_results(monkeypatch: pytest.Monkey
         with pytest.raises(RuntimeError, match="no plan"):
             y.tolist()
         assert (x + 1).tolist() == list(range(1, 90))
+
+
+def test_the_tape_keeps_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = runtime_of("cpu")
+    monkeypatch.setattr("gpuxp.runtime._PENDING_BYTES", 1 << 20)
+    arrays = [np.full(50_000, float(n)) for n in range(20)]
+    np.evaluate(*arrays)
+    total = np.zeros(50_000)
+    before = runtime.counters["flushes"]
+    while arrays:
+        total = total + arrays.pop()  # from now on only the tape has it
+    assert before + 4 <= runtime.counters["flushes"] <= before + 10
+    kept = np.full(50_000, 1.0)
+    np.evaluate(kept)
+    before = runtime.counters["flushes"]
+    for _ in range(20):
+        total = (total + kept) * kept  # what is recorded has no memory, and `kept` is the user's
+    assert runtime.counters["flushes"] == before
+    assert float(total[0]) == sum(range(20)) + 20

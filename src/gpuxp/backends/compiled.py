@@ -5,14 +5,14 @@ from __future__ import annotations
 import ctypes
 import itertools
 import math
-import sys
+import struct
 from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
 
 from ..codegen.layout import Layout
-from ..codegen.llvm import COLUMNS, render
+from ..codegen.llvm import COLUMNS, render, scalar_words
 from ..config import config
 from ..errors import Unsupported
 from ..folding import fold
@@ -62,7 +62,7 @@ class Prepared:
         words = [*compiled.head, step, *shape, *(0 for _ in strides)]
         words += [word for param, s in enumerate(strides) if param not in results for word in s]
         self._scalars = len(words)
-        words += [0] * len(kernel.scalars)
+        words += [0] * sum(scalar_words(d) for d in kernel.scalars)
         self._table = (ctypes.c_int64 * len(words))(*words)
         self._at = ctypes.addressof(self._table)
 
@@ -77,8 +77,11 @@ class Prepared:
         """Hand out the units to the threads."""
         table, at, function, units = self._table, self._at, self._compiled.function, self.units
         table[self._first : self._first + len(addresses)] = cast("list[ctypes.c_int64 | int]", addresses)
-        for place, (scalar, dtype) in enumerate(zip(scalars, self.kernel.scalars, strict=True), self._scalars):
-            table[place] = _bits(np.asarray(scalar, dtype))
+        place = self._scalars
+        for scalar, dtype in zip(scalars, self.kernel.scalars, strict=True):
+            for word in _words(np.asarray(scalar, dtype)):
+                table[place] = word
+                place += 1
         threads = threads_for(self.elements, units)
         if threads == 1:
             function(at, 0, units)
@@ -121,5 +124,7 @@ class _Reduction(Prepared):
             target[...] = fold(r.op, partial[r.param][:, :, None]).reshape(self._kept)
 
 
-def _bits(scalar: Array) -> int:
-    return int.from_bytes(scalar.tobytes().ljust(8, b"\0"), sys.byteorder, signed=True)
+def _words(scalar: Array) -> tuple[int, ...]:
+    """Return a scalar's bytes as words of the launch table."""
+    count = scalar_words(scalar.dtype)
+    return struct.unpack(f"={count}q", scalar.tobytes().ljust(8 * count, b"\0"))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from functools import lru_cache
 from typing import Any
 
 from ..codegen.llvm import ENTRY
+from ..threads import compiling
 from . import diskcache
-
-_lock = threading.Lock()  # held while LLVM works, and by a fork, so that no child inherits LLVM's own locks taken
 
 
 class Code:
@@ -46,7 +43,7 @@ def _target() -> Any:
 
 def build(text: str, entry: str = ENTRY) -> Code:
     """Return the machine code of a module's function: from the cache, else compiled and cached."""
-    with _lock:
+    with compiling:
         binding, cpu, features = _llvm()
         key = diskcache.key_of(version(), binding.get_default_triple(), cpu, features, text)
         found = diskcache.read(key)
@@ -68,7 +65,3 @@ def _compiled(binding: Any, text: str) -> bytes:
     builder = binding.create_pass_builder(target, options)
     builder.getModulePassManager().run(module, builder)
     return bytes(target.emit_object(module))
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)

@@ -34,7 +34,9 @@ def find_loop(op: str, dtypes: tuple[DType, ...]) -> tuple[int, int] | None:
         return address_of(ensure(row.run), dtypes)
     if row.ufunc.nout != 1 or row.ufunc.nin != row.nin or row.ufunc.__name__ != op:  # some rows borrow a dtype rule
         return None
-    if any(d.kind not in "f" for d in dtypes) and op not in _PURE_INTEGERS:
+    if row.run is not None and dtypes[0].kind in row.own_kinds:
+        return None
+    if any(d.kind not in "fcb" for d in dtypes) and op not in _PURE_INTEGERS:
         return None
     found = address_of(row.ufunc, dtypes)
     return found if found is not None and _gives_the_same(row.ufunc, dtypes, found) else None
@@ -55,6 +57,11 @@ def _gives_the_same(ufunc: Any, dtypes: tuple[DType, ...], loop: tuple[int, int]
 
 
 def _trial(generator: np.random.Generator, dtype: DType) -> np.ndarray[Any, Any]:
+    if dtype.kind == "c":
+        found = np.empty(_CHECKED, dtype)
+        found.real = _trial(generator, found.real.dtype)
+        found.imag = generator.permutation(_trial(generator, found.real.dtype))
+        return found
     if dtype.kind == "f":
         values = generator.standard_normal(_CHECKED) * 3
         values[:8] = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 0.5]

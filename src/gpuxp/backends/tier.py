@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import sys
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..codegen.layout import Layout
 from ..config import config
 from ..errors import Unsupported
 from ..kernel import Kernel
+from ..threads import compiling
 from ..vectormath import Vectorised
 from .base import Arg
 
@@ -88,36 +90,42 @@ class Tier:
                 self._work[layout] += (math.prod(shape) + CALL) * len(self._kernel.body)
                 if self._work[layout] >= HOT:
                     self._compiled[layout] = None
-                    _compiler().submit(self._compile, layout)
+                    _later(self._compile, layout)
         found = self._compiled.get(layout)
         return found.over(shape, [a.strides for a in args]) if found is not None else None
 
     def _compile(self, layout: Layout) -> None:
-        from .compiled import Compiled
+        with compiling:
+            self._compiled[layout] = self._try(layout)
 
+    def _try(self, layout: Layout) -> Compiled | None:
         try:
-            self._compiled[layout] = Compiled(self._kernel, layout)
-            self._counters["compiled_kernels"] += 1
+            from .compiled import Compiled
+
+            found = Compiled(self._kernel, layout)
         except Unsupported:
-            self._compiled[layout] = None
             self._counters["not_compiled"] += 1
         except Exception as error:  # a machine without LLVM, say: the interpreter goes on
-            self._compiled[layout] = None
             self._counters["compile_errors"] += 1
             if config.debug:
                 print(f"gpuxp cpu could not compile a kernel: {error!r}\n{self._kernel.pretty()}", file=sys.stderr)
+        else:
+            self._counters["compiled_kernels"] += 1
+            return found
+        return None
 
 
 _executor: list[ThreadPoolExecutor] = []
 
 
-def _compiler() -> ThreadPoolExecutor:
-    """Return the thread that compiles."""
-    if not _executor:
-        from concurrent.futures import ThreadPoolExecutor
+def _later(fn: Callable[..., None], *args: Any) -> None:
+    """Have the compiling thread call a function."""
+    with contextlib.suppress(RuntimeError, ImportError):  # at exit there are no threads: the interpreter goes on
+        if not _executor:
+            from concurrent.futures import ThreadPoolExecutor
 
-        _executor.append(ThreadPoolExecutor(1, "gpuxp-compiler"))
-    return _executor[0]
+            _executor.append(ThreadPoolExecutor(1, "gpuxp-compiler"))
+        _executor[0].submit(fn, *args)
 
 
 def _compile_function(function: Vectorised) -> None:
@@ -125,14 +133,15 @@ def _compile_function(function: Vectorised) -> None:
     if config.tier == "compiled":
         _ensured(function)
     else:
-        _compiler().submit(_ensured, function)
+        _later(_ensured, function)
 
 
 def _ensured(function: Vectorised) -> None:
-    from .vectors import ensure
-
     try:
-        ensure(function)
+        with compiling:
+            from .vectors import ensure
+
+            ensure(function)
     except Exception as error:  # its steps still give the result
         if config.debug:
             print(f"gpuxp cpu could not compile {function.ufunc.__name__}: {error!r}", file=sys.stderr)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 from ..codegen.llvmloop import LOOP, render_loop
 from ..dtypes import FLOAT64, DType
 from ..kernel import Inst, Kernel
 from ..ops import ELEMENTWISE
+from ..threads import compiling
 from ..vectormath import LIMIT, Vectorised
 from .jit import build
 from .ufuncs import address_of, as_ufunc
-
-_lock = threading.RLock()
 
 
 class _Body:
@@ -46,7 +44,7 @@ def _kernel(function: Vectorised) -> Kernel:
 
 def ensure(function: Vectorised) -> Any:
     """Compile a function unless that is done; return its ufunc."""
-    with _lock:
+    with compiling:
         if function.compiled is None:
             slow = address_of(function.ufunc, (FLOAT64, FLOAT64))
             if slow is None:

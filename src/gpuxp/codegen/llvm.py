@@ -31,6 +31,11 @@ class Call(NamedTuple):
     dtypes: tuple[DType, ...]
 
 
+def scalar_words(dtype: DType) -> int:
+    """Return how many words of the launch table a scalar takes."""
+    return -(-dtype.itemsize // 8)
+
+
 class Source(NamedTuple):
     """A rendered kernel: its text, and the loops whose addresses it expects."""
 
@@ -101,7 +106,7 @@ class _Writer(Emitter):
         self.scalars = []
         for dtype in kernel.scalars:
             at = self.emit(f"getelementptr i64, ptr %a, i64 {self.words}")
-            self.words += 1
+            self.words += scalar_words(dtype)
             self.scalars.append(self.load(dtype, at))
 
     def _prepare_calls(self) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 from ..dtypes import DType
 from ..kernel import Inst
 
-_F = {"f": "float", "d": "double"}
+# complex numbers are pairs: what is done to each part alone is an instruction, the rest is left to NumPy's loops
+_F = {"f": "float", "d": "double", "F": "<2 x float>", "D": "<2 x double>"}
 
 
 def type_of(dtype: DType) -> str | None:
@@ -39,6 +40,9 @@ def constant(value: int | float, dtype: DType) -> str:
         return "true" if value else "false"
     if dtype.kind in "iu":
         return str(int(np.asarray(value).astype(dtype)))
+    if dtype.kind == "c":
+        part = dtype.type(0).real.dtype
+        return f"<{type_of(part)} {constant(value, part)}, {type_of(part)} 0.0>"
     bits = int(np.asarray(float(np.asarray(value, dtype)), np.float64).view(np.uint64))
     return f"0x{bits:016X}"
 
@@ -69,7 +73,14 @@ def _compared(floats: str, signed: str, unsigned: str) -> dict[str, str]:
 
 
 def _arithmetic(word: str, boolean: str | None = None) -> dict[str, str]:
-    found = {"f": f"f{word} {{T}} {{0}}, {{1}}", "i": f"{word} {{T}} {{0}}, {{1}}", "u": f"{word} {{T}} {{0}}, {{1}}"}
+    floats = f"f{word} {{T}} {{0}}, {{1}}"
+    found = {
+        "f": floats,
+        "i": f"{word} {{T}} {{0}}, {{1}}",
+        "u": f"{word} {{T}} {{0}}, {{1}}",
+    }
+    if word != "mul":
+        found["c"] = floats
     return found | ({"b": f"{boolean} i1 {{0}}, {{1}}"} if boolean else {})
 
 
@@ -102,8 +113,8 @@ SPELLED: dict[str, dict[str, str]] = {
     "subtract": _arithmetic("sub"),
     "multiply": _arithmetic("mul", "and"),
     "divide": {"f": "fdiv {T} {0}, {1}"},
-    "negative": {"f": "fneg {T} {0}", "i": "sub {T} 0, {0}", "u": "sub {T} 0, {0}"},
-    "positive": dict.fromkeys("fiu", _SAME),
+    "negative": {"f": "fneg {T} {0}", "c": "fneg {T} {0}", "i": "sub {T} 0, {0}", "u": "sub {T} 0, {0}"},
+    "positive": dict.fromkeys("fciu", _SAME),
     "conjugate": dict.fromkeys("fiu", _SAME),
     "absolute": {
         "f": _unary("fabs"),
@@ -192,6 +203,8 @@ def cast(value: str, source: DType, target: DType) -> str | None:
         return None
     if source == target:
         return f"select i1 true, {b} {value}, {b} {value}"
+    if source.kind == "c" or target.kind == "c":
+        return _complex_cast(value, source, target)
     if target.kind == "b":
         return f"fcmp une {a} {value}, 0.0" if source.kind == "f" else f"icmp ne {a} {value}, 0"
     if source.kind == "f":
@@ -203,6 +216,18 @@ def cast(value: str, source: DType, target: DType) -> str | None:
         return f"select i1 true, {b} {value}, {b} {value}"
     wider = source.kind == "b" or source.itemsize < target.itemsize
     return f"{word if wider else 'trunc'} {a} {value} to {b}"
+
+
+def _complex_cast(value: str, source: DType, target: DType) -> str | None:
+    """Return the steps of a conversion to complex numbers; NumPy's to real ones is rare, and warns."""
+    if target.kind != "c":
+        return None
+    a, b = type_of(source), type_of(target)
+    if source.kind == "c":
+        return f"{'fpext' if target.itemsize > source.itemsize else 'fptrunc'} {a} {value} to {b}"
+    part = target.type(0).real.dtype
+    real = cast(value, source, part)
+    return None if real is None else f"{real}; insertelement {b} zeroinitializer, {type_of(part)} {{p[0]}}, i32 0"
 
 
 def _from_float(value: str, a: str, b: str, target: DType) -> str | None:
