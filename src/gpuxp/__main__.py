@@ -14,7 +14,9 @@ from typing import Any
 import gpuxp
 from gpuxp.config import config, num_threads
 from gpuxp.devices import absent, choose, runtime_of
+from gpuxp.discovery import patience
 
+_PATIENCE = 1.0  # seconds that `info`, which is to take two, gives a driver
 _LIBRARIES = ("numpy", "llvmlite", "cupy", "pyopencl", "mlx", "array-api-compat", "scipy", "scikit-learn")
 
 
@@ -64,7 +66,8 @@ def gather() -> dict[str, Any]:
 
 def show_info(*, as_json: bool) -> int:
     """Print devices, versions and settings."""
-    found = gather()
+    with patience(_PATIENCE):
+        found = gather()
     if as_json:
         print(json.dumps(found, indent=2))
         return 0

@@ -5,13 +5,15 @@ Nothing here loads a GPU library into this process. A driver that does not answe
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-_PATIENCE = 1.5  # seconds for a driver to answer; `gpuxp info` promises two
+_patience = 5.0  # seconds for a driver to answer: on a busy machine its libraries take one to load
 _PROBE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "probe.py")
 _NVIDIA = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/dxg")  # a PC, Jetson old and new, WSL
 _GRAPHICS = ("/dev/dri/renderD*", "/dev/kfd", "/dev/mali*", "/dev/kgsl*")
@@ -25,6 +27,17 @@ class Finding(NamedTuple):
 
     devices: list[dict[str, Any]]
     reason: str = ""
+
+
+@contextlib.contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """Wait so long for each driver that is asked within a block."""
+    global _patience
+    before, _patience = _patience, seconds
+    try:
+        yield
+    finally:
+        _patience = before
 
 
 def has(module: str) -> bool:
@@ -81,11 +94,11 @@ def _ask(kind: str) -> Finding:
     command = [sys.executable, "-P", _PROBE, kind]
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PATIENCE, check=False
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_patience, check=False
         )
         found = json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
-        return Finding([], f"its driver did not answer within {_PATIENCE} seconds")
+        return Finding([], f"its driver did not answer within {_patience:g} seconds")
     except (OSError, ValueError, IndexError):
         return Finding([], "its driver crashed when it was asked for devices")
     return Finding(found["devices"], found["reason"])

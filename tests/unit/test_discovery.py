@@ -64,14 +64,20 @@ def opens(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
         ("", "crashed"),
     ],
 )
-def test_drivers_that_hang_or_crash(
-    probe: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, code: str, reason: str
-) -> None:
-    monkeypatch.setattr(discovery, "_PATIENCE", 0.3 if "sleep" in code else 10)
+def test_drivers_that_hang_or_crash(probe: Callable[[str], None], code: str, reason: str) -> None:
     probe(code)
-    assert reason in discovery.opencl().reason
+    with discovery.patience(0.3 if "sleep" in code else 10):
+        assert reason in discovery.opencl().reason
     assert not any(name.startswith("opencl") for name in gpuxp.devices())
     assert reason in devices.absent()["opencl"]
+
+
+def test_info_waits_a_second_for_a_driver_that_hangs(
+    probe: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    probe("import time; time.sleep(60)")
+    assert main(["info"]) == 0
+    assert "no opencl: its driver did not answer within 1 seconds" in capsys.readouterr().out
 
 
 def test_a_driver_is_asked_once(probe: Callable[[str], None], tmp_path: Path) -> None:
