@@ -302,6 +302,9 @@ def test_results_that_numpy_gives_as_scalars_are_values() -> None:
     assert {x[3]: "three"}[3.0] == "three"
     assert f"{x[0]:.2f} {x.sum():5.1f}" == "99.00 109.0"
     assert repr(x[3]) == "np.float64(3.0)"
+    with np.configure(small=0):
+        assert repr(-(x.sum() + x.sum())) == "np.float64(-218.0)"
+        assert {x.mean(): 1}[21.8] == 1
 
 
 def test_pickle_copy_and_print() -> None:
