@@ -64,7 +64,7 @@ _PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "middling": (lambda t: _natural(t, 0), "an integer of 0 or more"),
     "tape": (lambda t: _natural(t, 1), "an integer of 1 or more"),
     "tier": (lambda t: _one_of(t, TIERS), "one of " + ", ".join(TIERS)),
-    "cache": (str, "a folder, user or off"),
+    "cache": (lambda t: t or "user", "a folder, user or off"),  # empty is unset, not the working folder
     "fusion": (_boolean, "0 or 1"),
     "debug": (_boolean, "0 or 1"),
     "verify": (_boolean, "0 or 1"),

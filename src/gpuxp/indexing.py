@@ -117,6 +117,9 @@ def setitem(self: ndarray, key: Any, value: Any) -> None:
         return
     runtime_for("__setitem__", (self, value, *(plain if type(plain) is tuple else (plain,))))
     if kind == MASK and _mask_fits(self, plain):
+        there = contents(plain) if type(plain) is ndarray else plain
+        if there is not None and _write_small(self, there, value):
+            return
         operand = _operand(value, self, runtime)
         if operand.ndim == 0:
             mask = plain if type(plain) is ndarray else asarray(plain, device=runtime.name)

@@ -130,7 +130,7 @@ def total(row: Elementwise, a: ndarray) -> ndarray | None:
         return None
     elif row.name in _EXTREMES:
         found = quiet_call(row.ufunc.reduce, x, None)
-        if found == 0 or found != found:  # the order decides which zero, or which NaN
+        if found != found or (found == 0 and _zeros_differ(x)):  # the order decides which NaN, or which zero
             return None
     elif x.size <= LANES and row.name in _OPERATORS:
         found = quiet(_halved, row, x.flatten())
@@ -139,6 +139,11 @@ def total(row: Elementwise, a: ndarray) -> ndarray | None:
     runtime = a._runtime
     runtime.direct_calls += 1
     return adopted(runtime, found)
+
+
+def _zeros_differ(x: HostArray) -> bool:
+    signs = np.signbit(x[x == 0])
+    return bool(signs.any() != signs.all())
 
 
 def _halved(row: Elementwise, lanes: HostArray) -> Any:
@@ -170,7 +175,7 @@ def _packed(row: Elementwise, a: ndarray) -> HostArray | None:
 
 def _broadcasts(row: Elementwise, x: HostArray, y: HostArray) -> bool:
     """Whether NumPy's loop over arrays of two shapes gives the bits of a tile, and a small result."""
-    return not row.ulp and x.size * y.size <= config.small and x.dtype.kind != "c" != y.dtype.kind
+    return not row.ulp and x.dtype.kind != "c" != y.dtype.kind and not too_large((x, y))
 
 
 def _differs(row: Elementwise, *values: Any) -> bool:

@@ -76,19 +76,22 @@ class Pool:
         while True:
             self._tasks.get()()
 
-    def _grow(self, count: int) -> None:
-        with self._lock:
+    def _grow(self, count: int) -> int:
+        """Make threads up to a number; return how many can help."""
+        if sys.is_finalizing():  # daemon threads have stopped: a finalizer is on its own
+            return 0
+        with self._lock, contextlib.suppress(RuntimeError):  # at exit no thread can be made
             while self._threads < count:
                 threading.Thread(target=self._work, name="gpuxp-worker", daemon=True).start()
                 self._threads += 1
+        return min(count, self._threads)
 
     def run(self, fn: Callable[[], None], threads: int) -> None:
         """Run `fn` on `threads` threads, the caller's among them, and raise the first error any of them met."""
-        helpers = threads - 1
-        if helpers <= 0 or sys.is_finalizing():  # daemon threads have stopped: a finalizer is on its own
+        helpers = self._grow(threads - 1)
+        if helpers <= 0:
             fn()
             return
-        self._grow(helpers)
         errors: list[BaseException] = []
         done = threading.Semaphore(0)
 

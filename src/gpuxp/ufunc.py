@@ -11,6 +11,7 @@ from . import dtypes, fallback
 from .array import (
     READ_ONLY,
     VALUE,
+    WRITEABLE,
     at_hand,
     fresh,
     host,
@@ -171,7 +172,7 @@ class ufunc:  # noqa: N801 - NumPy's name
         if len(shape) > 1:
             strides = layout([v.ghost for v in ins if type(v) is View], shape, out.itemsize)
         target = runtime.new_buffer(shape, out, strides)
-        result = make(target)  # holds the buffer while the tape may run
+        result = make(target, WRITEABLE if shape else VALUE)  # holds the buffer while the tape may run
         runtime.record(Node(self.row.name, MAP, (target,), tuple(ins), loop, shape))
         return result
 

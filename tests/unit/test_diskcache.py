@@ -13,6 +13,7 @@ import pytest
 
 import gpuxp as np
 from gpuxp.backends import diskcache
+from gpuxp.config import read_environment
 
 
 @pytest.fixture
@@ -62,15 +63,34 @@ def test_a_folder_that_cannot_be_made_is_no_error(tmp_path: Path) -> None:
 def test_the_least_recently_used_go_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diskcache, "LIMIT", 1000)
     monkeypatch.setattr(diskcache, "_PRUNED_TO", 750)
-    for number in range(4):
-        diskcache.write(f"k{number}", bytes(200))
-        os.utime(folder / f"k{number}", (number, number))
-    diskcache.read("k0")
-    diskcache.write("k4", bytes(200))
+    keys = [diskcache.key_of(str(number)) for number in range(5)]
+    for number, key in enumerate(keys[:4]):
+        diskcache.write(key, bytes(200))
+        os.utime(folder / key, (number, number))
+    diskcache.read(keys[0])
+    diskcache.write(keys[4], bytes(200))
     kept = {p.name for p in folder.iterdir()}
-    assert {"k0", "k4"} <= kept
-    assert "k1" not in kept
+    assert {keys[0], keys[4]} <= kept
+    assert keys[1] not in kept
     assert sum(p.stat().st_size for p in folder.iterdir()) <= 1000
+
+
+def test_files_of_others_are_never_removed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diskcache, "LIMIT", 100)
+    monkeypatch.setattr(diskcache, "_PRUNED_TO", 50)
+    folder.mkdir(mode=0o700)
+    (folder / "thesis").write_bytes(bytes(500))
+    os.utime(folder / "thesis", (1, 1))
+    for number in range(3):
+        diskcache.write(diskcache.key_of(str(number)), bytes(60))
+    assert (folder / "thesis").exists()
+
+
+def test_an_empty_setting_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read_environment({"GPUXP_CACHE": ""}).cache == "user"
+    with np.configure(cache="here"):
+        assert diskcache.folder() == tmp_path / "here"
 
 
 PROGRAM = """

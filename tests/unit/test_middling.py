@@ -91,3 +91,31 @@ def test_values_and_layouts_are_the_same(a: Any, order: str) -> None:
         found = program()
         assert (numpy.asarray(found) == numpy.asarray(want)).all()
         assert (found.dtype, found.strides) == (want.dtype, want.strides)
+
+
+def test_small_arrays_stay_so_through_broadcasting_and_masks() -> None:
+    nodes = RUNTIME.counters["nodes"]
+    weights = np.asarray(numpy.linspace(-1, 1, 3200).reshape(100, 32))
+    hidden = weights @ weights.T @ weights
+    hidden -= hidden.max(axis=1, keepdims=True)
+    hidden[hidden <= -1] = 0
+    hidden[np.asarray(numpy.arange(100) % 2 == 0)] = weights[0]
+    hidden += weights[1]
+    RUNTIME.flush()
+    expected = numpy.asarray(weights) @ numpy.asarray(weights).T @ numpy.asarray(weights)
+    expected -= expected.max(axis=1, keepdims=True)
+    expected[expected <= -1] = 0
+    expected[numpy.arange(100) % 2 == 0] = numpy.asarray(weights)[0]
+    expected += numpy.asarray(weights)[1]
+    assert (numpy.asarray(hidden) == expected).all()
+    assert RUNTIME.counters["nodes"] == nodes
+
+
+@pytest.mark.parametrize("zeros", [[0.0], [-0.0], [0.0, -0.0], [-0.0, 0.0]])
+def test_extremes_that_are_zeros(zeros: list[float]) -> None:
+    values = numpy.asarray([5.0, 3.0] * 200 + zeros + [7.0])
+    signs = []
+    for small in (0, 1000):
+        with np.configure(small=small):
+            signs += [bool(np.signbit(np.asarray(values).min())), bool(np.signbit(np.asarray(-values).max()))]
+    assert signs[:2] == signs[2:]

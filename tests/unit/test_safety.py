@@ -112,6 +112,41 @@ def test_fork_in_the_middle_of_a_compile() -> None:
     assert done.stdout.strip() == str([0] * 6), done.stderr
 
 
+FORKED_BESIDE_THREADS = """
+import os, signal, sys, threading, time
+import gpuxp as np
+sys.setswitchinterval(1e-5)
+end = time.time() + 3
+def work():
+    k = 0
+    while time.time() < end:        # kernels that become hot, while another thread forks
+        k += 1
+        x = np.ones(60_000)
+        for _ in range(k % 7):
+            x = np.sqrt(x + k)
+        float(x[0])
+threads = [threading.Thread(target=work) for _ in range(3)]
+for thread in threads:
+    thread.start()
+codes = set()
+while time.time() < end:
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(20)
+        os._exit(0 if float((np.ones(70_000) * 3).sum()) == 210_000 else 1)
+    codes.add(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+for thread in threads:
+    thread.join()
+print(codes)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork, which this system does not have")
+def test_fork_beside_threads_that_compute() -> None:
+    done = run(FORKED_BESIDE_THREADS, PYTHONWARNINGS="ignore")
+    assert (done.stdout.strip(), done.stderr) == ("{0}", "")
+
+
 AT_EXIT = """
 import atexit
 import gpuxp as np
@@ -268,6 +303,9 @@ def test_results_that_numpy_gives_as_scalars_are_values() -> None:
     assert {x[3]: "three"}[3.0] == "three"
     assert f"{x[0]:.2f} {x.sum():5.1f}" == "99.00 109.0"
     assert repr(x[3]) == "np.float64(3.0)"
+    with np.configure(small=0):
+        assert repr(-(x.sum() + x.sum())) == "np.float64(-218.0)"
+        assert {x.mean(): 1}[21.8] == 1
 
 
 def test_pickle_copy_and_print() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import stat
 import tempfile
 from functools import lru_cache
@@ -15,6 +16,7 @@ from ..config import config
 LIMIT = 64 << 20  # bytes kept; the least recently used files go first
 _PRUNED_TO = LIMIT * 3 // 4
 _MAGIC = b"gpuxp-kernel-1\n"
+_OURS = re.compile(r"[0-9a-f]{64}|\.new-.*")  # names of our files: a setting may point to a folder with others
 
 
 def key_of(*parts: str) -> str:
@@ -35,7 +37,7 @@ def _folder(setting: str) -> Path | None:
 
         path = Path(platformdirs.user_cache_dir("gpuxp", appauthor=False)) / "kernels"
     else:
-        path = Path(setting)
+        path = Path(setting).expanduser().absolute()
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return path if _is_private(path) else None
@@ -101,7 +103,7 @@ def write(key: str, body: bytes) -> None:
 def _prune(where: Path) -> None:
     """Remove the files that were not used for longest, once there is too much."""
     entries = []
-    for path in where.iterdir():
+    for path in (p for p in where.iterdir() if _OURS.fullmatch(p.name)):
         with contextlib.suppress(OSError):
             found = path.stat()
             entries.append((found.st_mtime, found.st_size, path))

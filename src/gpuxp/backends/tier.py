@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
+import atexit
 import math
 import os
+import queue
 import sys
+import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..codegen.layout import Layout
@@ -19,8 +22,6 @@ from ..vectormath import Vectorised
 from .base import Arg
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
-
     from .compiled import Compiled, Prepared
 
 Shape = tuple[int, ...]
@@ -90,7 +91,7 @@ class Tier:
                 self._work[layout] += (math.prod(shape) + CALL) * len(self._kernel.body)
                 if self._work[layout] >= HOT:
                     self._compiled[layout] = None
-                    _later(self._compile, layout)
+                    _compiler.call(partial(self._compile, layout))
         found = self._compiled.get(layout)
         return found.over(shape, [a.strides for a in args]) if found is not None else None
 
@@ -115,17 +116,58 @@ class Tier:
         return None
 
 
-_executor: list[ThreadPoolExecutor] = []
+class _Compiler:
+    """A thread that compiles; made anew in a child process, and still once the program ends.
+
+    It is not one of `concurrent.futures`: their lock is taken by a fork before ours are, and by who submits after.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._ended = False
+
+    def call(self, job: Callable[[], None]) -> None:
+        """Have the thread call a function."""
+        if self._ended or sys.is_finalizing():
+            return
+        if self._thread is None:
+            thread = threading.Thread(target=self._work, name="gpuxp-compiler", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # at exit no thread can be made: the interpreter goes on
+                return
+            self._thread = thread
+            atexit.register(self._end)
+        self._jobs.put(job)
+
+    def _work(self) -> None:
+        while True:
+            job = self._jobs.get()
+            with compiling:
+                if not self._ended:
+                    job()
+
+    def _end(self) -> None:
+        """Let no compile begin, and wait for the one that runs: LLVM must not work while the process is taken down."""
+        self._ended = True
+        with compiling:
+            pass
+
+    def settle(self) -> None:
+        """Wait until all jobs are done."""
+        if self._thread is not None and not self._ended:
+            done = threading.Event()
+            self.call(done.set)
+            done.wait()
 
 
-def _later(fn: Callable[..., None], *args: Any) -> None:
-    """Have the compiling thread call a function."""
-    with contextlib.suppress(RuntimeError, ImportError):  # at exit there are no threads: the interpreter goes on
-        if not _executor:
-            from concurrent.futures import ThreadPoolExecutor
+_compiler = _Compiler()
 
-            _executor.append(ThreadPoolExecutor(1, "gpuxp-compiler"))
-        _executor[0].submit(fn, *args)
+
+def _after_fork() -> None:
+    global _compiler
+    _compiler = _Compiler()
 
 
 def _compile_function(function: Vectorised) -> None:
@@ -133,7 +175,7 @@ def _compile_function(function: Vectorised) -> None:
     if config.tier == "compiled":
         _ensured(function)
     else:
-        _later(_ensured, function)
+        _compiler.call(partial(_ensured, function))
 
 
 def _ensured(function: Vectorised) -> None:
@@ -152,9 +194,8 @@ Vectorised.compiler = staticmethod(_compile_function)
 
 def settle() -> None:
     """Wait until every compile that was asked for is done."""
-    if _executor:
-        _executor[0].submit(int).result()
+    _compiler.settle()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_executor.clear)
+    os.register_at_fork(after_in_child=_after_fork)
