@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections import Counter, OrderedDict
 from typing import Any
 
@@ -49,6 +51,7 @@ class Pool:
         self._counters = counters
         # the collector may run `give` inside of any of the others, in the same thread; each line leaves things in order
         self._lock = threading.RLock()
+        _pools.add(self)
 
     def take(self, nbytes: int) -> Array:
         """Return memory, old or fresh; `MemoryError` only once nothing is kept any more."""
@@ -96,3 +99,16 @@ class Pool:
             self._free.clear()
             self.held = 0
             self._counters["pool_bytes"] = 0
+
+
+_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """Another thread may have been giving memory back, which does not come back from that in a child process."""
+    for pool in _pools:
+        pool._lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
