@@ -17,7 +17,7 @@ from .array import HostArray, adopted, contents, is_pending, layout, ndarray
 from .config import config
 from .dtypes import FLOAT64
 from .geometry import broadcast_shapes, c_strides
-from .kernel import LANES
+from .kernel import BLOCK, LANES
 from .ops import ArrayBuilder, Elementwise
 from .threads import quiet, quiet_call, quietly
 
@@ -132,8 +132,8 @@ def total(row: Elementwise, a: ndarray) -> ndarray | None:
         found = quiet_call(row.ufunc.reduce, x, None)
         if found != found or (found == 0 and _zeros_differ(x)):  # the order decides which NaN, or which zero
             return None
-    elif x.size <= LANES and row.name in _OPERATORS:
-        found = quiet(_halved, row, x.flatten())
+    elif x.size <= BLOCK and row.name in _OPERATORS:
+        found = quiet(_block, row, x)
     else:
         return None
     runtime = a._runtime
@@ -144,6 +144,19 @@ def total(row: Elementwise, a: ndarray) -> ndarray | None:
 def _zeros_differ(x: HostArray) -> bool:
     signs = np.signbit(x[x == 0])
     return bool(signs.any() != signs.all())
+
+
+def _block(row: Elementwise, x: HostArray) -> Any:
+    """Combine at most a block: its rows of lanes in order, then the lanes."""
+    if x.size <= LANES:
+        return _halved(row, x.flatten())
+    flat = x.ravel()
+    whole = flat.size // LANES * LANES
+    lanes = row.ufunc.reduce(flat[:whole].reshape(-1, LANES), 0)
+    if whole < flat.size:
+        into = lanes[: flat.size - whole]
+        row.ufunc(into, flat[whole:], into)
+    return _halved(row, lanes)
 
 
 def _halved(row: Elementwise, lanes: HostArray) -> Any:

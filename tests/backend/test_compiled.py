@@ -92,6 +92,13 @@ def test_common_programs_are_compiled(program: Any) -> None:
         assert COUNTERS["not_compiled"] == before[1]
 
 
+def test_a_copy_of_truth_values_keeps_their_bytes() -> None:
+    odd = numpy.arange(300, dtype="uint8").view("bool")
+    with np.configure(tier="compiled"):
+        assert numpy.asarray(np.asarray(odd).copy()).view("uint8").tolist() == odd.view("uint8").tolist()
+        assert numpy.asarray(~np.asarray(odd)).view("uint8").tolist() == (odd.view("uint8") == 0).tolist()
+
+
 def test_what_cannot_be_compiled_is_interpreted() -> None:
     half = np.asarray([1.5, 2.5], dtype="float16")
     with np.configure(tier="compiled"):

@@ -18,6 +18,7 @@ class Emitter:
         self.block = "entry"
         self._count = 0
         self.group = 0
+        self._bytes: dict[str, str] = {}  # loaded truth values -> the bytes they came from
 
     # Plain instructions
 
@@ -93,12 +94,16 @@ class Emitter:
     def load(self, dtype: DType, pointer: str, group: str = "") -> str:
         """Return an element from memory."""
         found = self.emit(f"load {memory_type(dtype)}, ptr {pointer}, align 1{group}")
-        return self.emit(f"icmp ne i8 {found}, 0") if dtype.kind == "b" else found
+        if dtype.kind != "b":
+            return found
+        truth = self.emit(f"icmp ne i8 {found}, 0")
+        self._bytes[truth] = found
+        return truth
 
     def store(self, dtype: DType, value: str, pointer: str, group: str = "") -> None:
         """Write an element to memory."""
         if dtype.kind == "b":
-            value = self.emit(f"zext i1 {value} to i8")
+            value = self._bytes.get(value) or self.emit(f"zext i1 {value} to i8")  # a copy keeps odd bytes, as NumPy's
         self.do(f"store {memory_type(dtype)} {value}, ptr {pointer}, align 1{group}")
 
     def element(self, dtype: DType, pointer: str, index: str) -> str:
