@@ -132,3 +132,13 @@ def test_bad_variables_are_named(variable: str, value: str) -> None:
 def test_the_class_is_not_called() -> None:
     with pytest.raises(TypeError, match="make arrays with asarray"):
         gpuxp.ndarray((2, 2))
+
+
+@pytest.mark.parametrize("small", [0, 5, 1000])
+def test_a_wrong_dtype_is_refused_before_a_wrong_shape(small: int) -> None:
+    with gpuxp.configure(small=small):
+        flags = gpuxp.asarray([True] * 4)
+        with pytest.raises(TypeError, match="same_kind"):
+            flags *= gpuxp.asarray([1, 2], dtype="uint8")
+        with pytest.raises(ValueError, match="broadcast"):
+            gpuxp.ones(4) + gpuxp.ones(2)
