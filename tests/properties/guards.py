@@ -33,6 +33,11 @@ def small(x: Any) -> bool:
     return bool(((a < 1e4) & ((a > 1e-3) | (a == 0))).all())
 
 
+def numbers(x: Any) -> bool:
+    """No NaN: which sign one has depends on the processor."""
+    return not bool(np.isnan(np.asarray(x)).any())
+
+
 def mild(x: Any) -> bool:
     """Real, and where the transcendental functions are tame."""
     x = np.asarray(x)
@@ -164,6 +169,6 @@ def bound(kind: str, value: Any, of: Any) -> Any:
 
 _RULES = (
     finite, small, mild, real, products, quotients, powers, ordered, fits, exact, dots, whole, isarray, apart, tidy,
-    held,
+    held, numbers,
 )  # fmt: skip
 RULES = {rule.__name__: rule for rule in _RULES}

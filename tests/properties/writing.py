@@ -73,7 +73,7 @@ GUARDS = {
     "floor_divide": "finite({0}, {1})", "remainder": "finite({0}, {1})", "maximum": "ordered({0}, {1})",
     "minimum": "ordered({0}, {1})", "fmax": "ordered({0}, {1})", "fmin": "ordered({0}, {1})",
     "power": "powers({0}, {1})", "square": "products({0}, {0})", "absolute": "real({0})", "sqrt": "real({0})",
-    "sign": "real({0})", "reciprocal": "quotients(1, {0})",
+    "sign": "real({0})", "reciprocal": "quotients(1, {0})", "copysign": "numbers({1})", "signbit": "numbers({0})",
 }  # fmt: skip
 
 
