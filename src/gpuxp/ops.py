@@ -6,7 +6,7 @@ bound on other devices, and, where NumPy and the array API standard disagree, it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -100,6 +100,14 @@ def elementwise(
     fn: np.ufunc = ufunc if ufunc is not None else getattr(np, name)
     spelled = {"*": c, "c": c} if isinstance(c, str) else dict(c or {})
     ELEMENTWISE[name] = Elementwise(name, fn, rest.pop("nin", fn.nin), spelled, **rest)
+
+
+def result_dtype(name: str, operands: Sequence[DType]) -> DType:
+    """Return the dtype of a row's result for operands that have the row's dtypes already."""
+    if name == "select":
+        return operands[-1]
+    found: DType = ELEMENTWISE[name].ufunc.resolve_dtypes((*operands, None))[-1]
+    return found
 
 
 def reducible(name: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from .dtypes import DType
 from .geometry import DISJOINT, IDENTICAL, Shape, broadcast_strides, collapse
 from .kernel import Inst, Kernel, Reduction
-from .ops import ELEMENTWISE
+from .ops import ELEMENTWISE, result_dtype
 from .storage import Buffer, View
 from .tape import LIBRARY, REDUCE, Node, relate
 
@@ -268,10 +268,7 @@ class _Lowering:
 
     def op(self, name: str, *args: int) -> int:
         """Apply a row to values of its dtypes (the builder's side of an expansion)."""
-        row = ELEMENTWISE[name]
-        dtypes = tuple(self.body[a].dtype for a in args)
-        out = dtypes[-1] if name == "select" else row.ufunc.resolve_dtypes((*dtypes, None))[-1]
-        return self.emit(name, tuple(args), out)
+        return self.emit(name, tuple(args), result_dtype(name, [self.body[a].dtype for a in args]))
 
     def literal(self, value: int, like: int) -> int:
         """Return a constant in the dtype of another value."""

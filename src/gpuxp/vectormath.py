@@ -90,8 +90,8 @@ def _kernels(y: _Steps, low: _Steps) -> tuple[_Steps, _Steps]:
     inner = _polynomial(z, _SINE[:-1])
     sine = y - ((z * (low * 0.5 - v * inner) - low) - v * _SINE[-1])
     half = z * 0.5
-    w = _Steps(y.b, y.b.literal(1, y.v)) - half
     one = _Steps(y.b, y.b.literal(1, y.v))
+    w = one - half
     cosine = w + (((one - w) - half) + (z * (z * _polynomial(z, _COSINE)) - y * low))
     return sine, cosine
 

@@ -461,7 +461,7 @@ def test_calls_that_mlx_lacks_go_to_the_host() -> None:
 def hot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, backend: Any) -> Iterator[Path]:
     """Make every kernel worth compiling, and a new folder for what is compiled."""
     if not backend.can_compile:
-        pytest.skip("MLX compiles with g++, which is not there")
+        pytest.skip("MLX compiles with g++, which is not there: apt-get install g++ brings it on Debian")
     monkeypatch.setattr(mlx, "_HOT", 1)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     mlx._compiler_folder.cache_clear()

@@ -176,7 +176,7 @@ def test_growth_is_the_rise_of_a_cost(costs, holds, capsys):
 
 
 def test_plot(tmp_path):
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'gpuxp[bench]'")
     plots.plot(
         run_of(
             row("chain3", 4.5, numba=0.9),

@@ -7,7 +7,7 @@ from typing import Any
 from ..codegen.llvmloop import LOOP, render_loop
 from ..dtypes import FLOAT64, DType
 from ..kernel import Inst, Kernel
-from ..ops import ELEMENTWISE
+from ..ops import result_dtype
 from ..threads import compiling
 from ..vectormath import LIMIT, Vectorised
 from .jit import build
@@ -26,9 +26,7 @@ class _Body:
 
     def op(self, name: str, *args: int) -> int:
         """Apply a row."""
-        dtypes = [self.body[a].dtype for a in args]
-        found = dtypes[-1] if name == "select" else ELEMENTWISE[name].ufunc.resolve_dtypes((*dtypes, None))[-1]
-        return self._emit(name, args, found)
+        return self._emit(name, args, result_dtype(name, [self.body[a].dtype for a in args]))
 
     def literal(self, value: Any, like: int) -> int:
         """Return a constant."""
