@@ -18,7 +18,7 @@ from .errors import unsupported_dtype
 from .geometry import Ghost, Shape, c_strides, ghost, memory_order, strides_in_order
 from .storage import View, life
 from .tape import MAP, Node
-from .threads import quiet
+from .threads import PARALLEL, quiet_call
 
 if TYPE_CHECKING:
     from .runtime import Runtime  # the engine is loaded with the first array
@@ -445,17 +445,25 @@ def host_operand(array: ndarray) -> Any:
 def copy_of(array: ndarray, dtype: DType | None = None, order: str = "K") -> ndarray:
     """Return a copy, converted to `dtype`."""
     target = array.dtype if dtype is None else dtype
-    there = at_hand((array,))
-    if there is not None:
-        return held(array._runtime, quiet(_host_copy, there[0], target, order))
+    there = contents(array)
+    if there is not None and array._runtime.at_once(there.size):
+        return _converted(array._runtime, there, target, order)
     shape = array.shape
     out = fresh(array._runtime, shape, target, layout((array._ghost,), shape, target.itemsize, order))
     record_copy(out._view, array._view)
     return out
 
 
-def _host_copy(value: HostArray, dtype: DType, order: Any) -> HostArray:
-    return value.astype(dtype, order=order, copy=True)
+def _converted(runtime: Runtime, value: HostArray, dtype: DType, order: str) -> ndarray:
+    """Convert host memory: on several threads if it is packed, and enough."""
+    runtime.direct_calls += 1
+    packed = value.flags.c_contiguous
+    if packed and value.size >= PARALLEL and runtime.direct is not None and order != "F":
+        cast = runtime.direct.cast(value.dtype, dtype).wanted(value.size)
+        if cast is not None:
+            return adopted(runtime, quiet_call(cast, value.reshape(-1)).reshape(value.shape))
+    found = quiet_call(value.astype, dtype, order)
+    return adopted(runtime, found) if packed and order != "F" else held(runtime, found)
 
 
 def record_copy(out: View, value: View | HostArray) -> None:

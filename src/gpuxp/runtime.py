@@ -41,6 +41,7 @@ class Runtime:
         self.name = name
         self.backend = backend
         self.host_visible = backend.caps.host_visible
+        self.direct = backend.caps.direct
         self._memory = backend.caps.memory
         self.lock = threading.RLock()
         self.nodes: list[Node] = []
@@ -103,6 +104,10 @@ class Runtime:
         that this program reads its results as it goes; three operations, each on the last one's, that it does not.
         """
         return size <= config.small or (size <= config.middling and self._alone >= _ALONE and config.small > 0)
+
+    def reads_along(self) -> bool:
+        """Whether this program has read its results one by one of late."""
+        return self._alone >= _ALONE and config.small > 0
 
     def watch(self, result: object, *operands: object) -> None:
         """Note that an array of middling size was computed at once; record again if such results make a chain."""

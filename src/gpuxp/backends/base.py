@@ -48,6 +48,7 @@ class Caps:
     survives_fork: bool = False
     dlpack_device: tuple[int, int] = (1, 0)  # DLPack's name of the memory; other than the host's, a Mem has a `handle`
     share: Callable[[Any], np.ndarray[Any, Any]] | None = None  # a Mem as bytes of the host, where both use one memory
+    direct: Any = None  # compiled ufuncs for host arrays: `gpuxp.backends.direct.Direct`
     description: str = ""
     info: Mapping[str, Any] = field(default_factory=dict)
     counters: Counter[str] = field(default_factory=Counter)  # what the device counts for itself; part of `stats()`

@@ -6,7 +6,7 @@ import ctypes
 import itertools
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -14,17 +14,21 @@ import numpy as np
 from ..codegen.layout import Layout
 from ..codegen.llvm import COLUMNS, render, scalar_words
 from ..config import config
+from ..dtypes import DType
 from ..errors import Unsupported
 from ..folding import fold
 from ..geometry import address
 from ..kernel import BLOCK, Kernel
 from ..threads import current_pool, quiet, threads_for
 from .base import Arg
+from .crew import crew
+from .direct import make_total
 from .jit import build
 from .loops import find_loop
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
+_LONG = 1 << 20  # elements x instructions that are worth waking the crew
 _Function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
 
@@ -41,7 +45,10 @@ class Compiled:
                 raise Unsupported(f"NumPy has no loop for {call.op} that can be called")
             self.head.extend(found)
         self._code = build(source.text)
-        self.function = _Function(self._code.address)
+        self.address = self._code.address
+        self.function = _Function(self.address)
+        crew()  # made where kernels are compiled, so that no launch waits for it
+        self.folds = [_fold_of(r.op, kernel.body[r.value].dtype) for r in kernel.reductions]
 
     def over(self, shape: Shape, strides: Sequence[Shape]) -> Prepared:
         """Return a launch over loops of one geometry."""
@@ -55,6 +62,7 @@ class Prepared:
         kernel = compiled.kernel
         self.kernel, self.shape, self._compiled = kernel, shape, compiled
         self.elements = math.prod(shape)
+        self._long = self.elements * len(kernel.body) >= _LONG
         step = min(shape[-1], config.tile)
         self.units = self._count(compiled.layout, step)
         results = {r.param for r in kernel.reductions}
@@ -87,6 +95,10 @@ class Prepared:
             function(at, 0, units)
             return
         tasks = min(units, 4 * threads)
+        workers = crew()
+        if workers is not None:
+            workers.run(self._compiled.address, at, units, tasks, threads, self._long)
+            return
         numbers = itertools.count()
 
         def work() -> None:
@@ -118,10 +130,18 @@ class _Reduction(Prepared):
         quiet(self._finish, partial, args)
 
     def _finish(self, partial: dict[int, Array], args: Sequence[Arg]) -> None:
-        for r in self.kernel.reductions:
+        for r, folded in zip(self.kernel.reductions, self._compiled.folds, strict=True):
             arg = args[r.param]
             target: Array = np.ndarray(self._kept, self.kernel.params[r.param], arg.mem, arg.offset, arg.strides)
-            target[...] = fold(r.op, partial[r.param][:, :, None]).reshape(self._kept)
+            target[...] = folded(partial[r.param]).reshape(self._kept)
+
+
+def _fold_of(op: str, dtype: DType) -> Callable[[Array], Array]:
+    """Return what combines each row of blocks' results."""
+    if dtype.kind != "c":
+        ufunc: Callable[[Array], Array] = make_total(op, dtype, 1)
+        return ufunc
+    return lambda blocks: fold(op, blocks[:, :, None])
 
 
 def _words(scalar: Array) -> tuple[int, ...]:

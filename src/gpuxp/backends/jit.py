@@ -15,7 +15,11 @@ class Code:
 
     def __init__(self, engine: Any, entry: str) -> None:
         self._engine = engine
-        self.address = int(engine.get_function_address(entry))
+        self.address = self.at(entry)
+
+    def at(self, entry: str) -> int:
+        """Return the address of a function."""
+        return int(self._engine.get_function_address(entry))
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import os
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any
@@ -20,6 +22,7 @@ from ..dtypes import SUPPORTED
 from ..kernel import Kernel
 from ..threads import current_pool, quiet, threads_for
 from .base import Arg, Caps, Launch, Native
+from .direct import Direct
 from .pool import Pool
 from .reduce import reduce_tiles
 from .tier import Tier
@@ -41,13 +44,16 @@ class SoftwareBackend:
 
     def __init__(self, library: Mapping[str, Native] | None = None) -> None:
         self.library: Mapping[str, Native] = library or {}
+        counters: Counter[str] = Counter()
         self.caps = Caps(
             dtypes=frozenset(SUPPORTED),
             host_visible=True,
             max_params=64,
             memory=_physical_memory(),
             survives_fork=True,
+            direct=Direct(counters),
             description=f"software GPU, {num_threads()} threads",
+            counters=counters,
         )
         self.pool = Pool(min(_KEPT, self.caps.memory // 16), self.caps.counters)
 
@@ -75,7 +81,13 @@ class SoftwareBackend:
         interpret, tier = _interpreted(kernel), Tier(kernel, self.caps.counters)
 
         def launch(shape: tuple[int, ...], args: Sequence[Arg], scalars: Sequence[Any]) -> None:
-            (tier.choose(shape, args) or interpret)(shape, args, scalars)
+            compiled = tier.choose(shape, args)
+            if compiled is not None:
+                compiled(shape, args, scalars)
+                return
+            started = time.perf_counter()
+            interpret(shape, args, scalars)
+            tier.spent(shape, args, time.perf_counter() - started)
 
         return launch
 
