@@ -16,7 +16,7 @@ from .devices import Device, runtime_of
 from .dtypes import DType
 from .errors import unsupported_dtype
 from .geometry import Ghost, Shape, c_strides, ghost, memory_order, strides_in_order
-from .storage import View, life
+from .storage import View
 from .tape import MAP, Node
 from .threads import PARALLEL, quiet_call
 
@@ -85,7 +85,7 @@ class ndarray:  # noqa: N801 - NumPy's name
     _own: HostArray | None
     _made: View | None
     _owner: ndarray | None  # the first array to see the buffer, which keeps it wanted; None: this one
-    _life: HostArray  # of a first array that commands know of
+    _life: object  # of a first array that commands know of
     _runtime: Runtime
     _state: int
     _base: Any
@@ -292,8 +292,7 @@ def make(view: View, state: int = WRITEABLE) -> ndarray:
     """Return the first array over a buffer: while it lives, the buffer is wanted."""
     self = _new(ndarray)
     buffer = view.buffer
-    self._life = token = life()
-    buffer.owner = weakref.ref(token)
+    self._life = buffer.life = object()
     self._own = None
     self._made = view
     self._owner = None
@@ -325,8 +324,7 @@ def _introduce(array: ndarray) -> View:
         if own is not None:
             if array._owner is None:
                 view = runtime.adopt(own)
-                array._life = life()
-                view.buffer.owner = weakref.ref(array._life)
+                array._life = view.buffer.life = object()
             else:
                 view = View(array._owner._view.buffer, own, True)
             array._made = view  # in this order: who reads without the lock must find one of the two

@@ -14,7 +14,7 @@ ROOT = SOURCE.parents[1]
 
 # From the bottom up: a module imports only from rows above its own (or, within a row, from what stands before it).
 LAYERS = [
-    "errors probe",
+    "errors probe blas",
     "config dtypes discovery",
     "dlpack",
     "geometry vectormath ops",

@@ -48,8 +48,8 @@ def _by_columns(kernel: Kernel, shape: Shape, args: Sequence[Arg]) -> bool:
     kept, last = kernel.kept - 1, kernel.ndim - 1
     if kept < 0 or last == kept or shape[kept] < 2:
         return False
-    loads = [args[i.attr].strides for i in kernel.body if i.op == "load"]
-    near = sum(abs(s[kept]) for s in loads) < sum(abs(s[last]) for s in loads)
+    used = (*(i.attr for i in kernel.body if i.op == "load"), *(p for p, _ in kernel.stores))
+    near = sum(abs(args[p].strides[kept]) for p in used) < sum(abs(args[p].strides[last]) for p in used)
     return near or math.prod(shape[kernel.kept :]) < _FEW
 
 
