@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import weakref
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,9 +21,9 @@ from .dtypes import DType
 from .errors import ForkError, Unsupported
 from .geometry import Ghost, Shape, key_of, placed
 from .kernel import Kernel
-from .schedule import Plan, Step, Trace, loop_of, make_plan
+from .schedule import Plan, Step, Trace, make_plan
 from .storage import Buffer, View, host_memory
-from .tape import LIBRARY, REDUCE, Node, repeating
+from .tape import LIBRARY, Node, repeating
 from .threads import deferred_signals, quiet
 
 _PLANS = 512  # plans kept
@@ -54,7 +54,7 @@ class Runtime:
         self._alone = 0  # flushes in a row that ran one or two commands
         self._links = 0  # operations in a row, each on the result of the last
         self._latest: Callable[[], object] = _nothing  # the last array of middling size that was computed at once
-        self.last_kernels: list[Kernel] = []
+        self.last_kernels: deque[Kernel] = deque(maxlen=64)
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
         self._launches: OrderedDict[Kernel, Launch] = OrderedDict()
         self.stale = False  # a child process has this runtime from its parent
@@ -276,33 +276,37 @@ class Runtime:
 
     def _run(self, trace: Trace, step: Step) -> None:
         """Run one step; a failure is kept with its outputs and raised when they are read."""
-        nodes = [trace.nodes[n] for n in step.nodes]
-        begun = False
+        begun = failed = False
         try:
-            for node in nodes:
-                for view in node.reads():
-                    if view.buffer.error is not None:
-                        raise _again(view.buffer.error)
-            for param in step.params:
-                self.ensure(trace.views[param].buffer)
-            begun = True
             if step.kernel is None:
-                self._call_library(nodes[0])
-            elif step.kernel.outputs:
-                self._launch(trace, step, step.kernel)
-            for node in nodes:
-                for view in node.outs:
-                    if view.buffer.error is not None and view.covers():
-                        view.buffer.error = None
+                _check(trace, step)
+                begun = True
+                self._call_library(trace.nodes[step.nodes[0]])
+                failed = True  # or so it may have been before
+            else:
+                for param in step.params:
+                    buffer = trace.views[param].buffer
+                    if buffer.error is not None:
+                        failed = True
+                    if buffer.mem is None:
+                        self.ensure(buffer)
+                if failed:
+                    _check(trace, step)
+                begun = True
+                self._launch(trace, step)
+            if failed:
+                _clear(trace, step)
         except Exception as error:
+            nodes = [trace.nodes[n] for n in step.nodes]
             if len(nodes) > 1 and not begun:
                 self._run_singly(nodes)
                 return
             _poison(nodes, error)
         finally:
-            for buffer in step.dead:
-                if not trace.buffers[buffer].shared:
-                    trace.buffers[buffer].mem = None
+            for number in step.dead:
+                buffer = trace.buffers[number]
+                if not (buffer.foreign or buffer.exports):
+                    buffer.mem = None
 
     def _run_singly(self, nodes: Sequence[Node]) -> None:
         """Run the commands of a failed kernel one by one, so that only what depends on the failure is lost."""
@@ -311,41 +315,39 @@ class Runtime:
             for step in make_plan(trace, False, self.backend.caps.max_params, everything=True).steps:
                 self._run(trace, Step(step.nodes, step.kernel, step.params, step.scalars, ()))
 
-    def _launch(self, trace: Trace, step: Step, kernel: Kernel) -> None:
-        views = [trace.views[p] for p in step.params]
-        node = trace.nodes[step.nodes[0]]
-        axes: Any = next((trace.nodes[n].attr for n in step.nodes if trace.nodes[n].kind == REDUCE), ())
-        shape, operands, kept = loop_of(node.shape, views, axes, {r.param for r in kernel.reductions})
-        if 0 in shape[:kept] or (not kernel.reductions and 0 in shape):
+    def _launch(self, trace: Trace, step: Step) -> None:
+        loop = step.loop(trace)
+        if loop.empty:
             return
-        args = [Arg(v.buffer.mem, v.offset if v.ghost.size else 0, s) for v, s in zip(views, operands, strict=True)]
-        scalars = [trace.nodes[n].ins[place] for n, place in step.scalars]
-        kernel = kernel.over(len(shape), kept)
-        self.launch(kernel, shape, args, scalars)
+        views, nodes = trace.views, trace.nodes
+        args = [Arg(views[p].buffer.mem, *place) for p, place in zip(step.params, loop.places, strict=True)]
+        self.launch(loop.kernel, loop.shape, args, [nodes[n].ins[place] for n, place in step.scalars])
 
     def launch(self, kernel: Kernel, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
         """Launch a kernel: compiled by the device if it can, else run by the host under the fallback policy."""
         self.counters["kernels"] += 1
-        self.last_kernels = [*self.last_kernels[-63:], kernel]
+        self.last_kernels.append(kernel)
+        launch = self._launches.get(kernel) or self._compiled(kernel)
+        if not config.debug and not config.verify:
+            launch(shape, args, scalars)
+            return
+        check = self._expect(kernel, shape, args, scalars) if config.verify else _nothing
         started = time.perf_counter()
-        check = self._expect(kernel, shape, args, scalars) if config.verify else None
-        self._compiled(kernel)(shape, args, scalars)
-        if check is not None:
-            check()
+        launch(shape, args, scalars)
+        seconds = time.perf_counter() - started
+        check()
         if config.debug:
-            self._report(kernel, shape, args, time.perf_counter() - started)
+            self._report(kernel, shape, args, seconds)
 
     def _compiled(self, kernel: Kernel) -> Launch:
-        found = self._launches.get(kernel)
-        if found is None:
-            try:
-                found = self.backend.compile(kernel)
-            except Unsupported as reason:
-                found = self._host_launch(kernel, reason.reason)
-            self._launches[kernel] = found
-            self.counters["compiles"] += 1
-            if len(self._launches) > 4 * _PLANS:
-                self._launches.popitem(last=False)
+        try:
+            found = self.backend.compile(kernel)
+        except Unsupported as reason:
+            found = self._host_launch(kernel, reason.reason)
+        self._launches[kernel] = found
+        self.counters["compiles"] += 1
+        if len(self._launches) > 4 * _PLANS:
+            self._launches.popitem(last=False)
         return found
 
     def _host_launch(self, kernel: Kernel, reason: str) -> Launch:
@@ -476,6 +478,22 @@ def _again(error: BaseException) -> BaseException:
     fresh = type(error)(*error.args)
     fresh.__cause__ = error
     return fresh
+
+
+def _check(trace: Trace, step: Step) -> None:
+    """Raise the error of what a step reads."""
+    for number in step.nodes:
+        for view in trace.nodes[number].reads():
+            if view.buffer.error is not None:
+                raise _again(view.buffer.error)
+
+
+def _clear(trace: Trace, step: Step) -> None:
+    """Forget the errors of what a step has written anew."""
+    for number in step.nodes:
+        for view in trace.nodes[number].outs:
+            if view.buffer.error is not None and view.covers():
+                view.buffer.error = None
 
 
 def _poison(nodes: Sequence[Node], error: BaseException) -> None:

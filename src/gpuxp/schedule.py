@@ -7,8 +7,8 @@ per group). A plan refers to views and scalars by position, so it serves every t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from .dtypes import DType
 from .geometry import DISJOINT, IDENTICAL, Shape, broadcast_strides, collapse
@@ -19,6 +19,16 @@ from .tape import LIBRARY, REDUCE, Node, relate
 
 _LOOK_BACK = 16  # groups that a node may be moved past
 _MAX_GROUP = 256  # nodes in one kernel
+_LOOPS = 16  # geometries that a step keeps
+
+
+class Loop(NamedTuple):
+    """What a kernel runs over: the collapsed shape, and where each parameter lies in its buffer."""
+
+    kernel: Kernel
+    shape: Shape
+    places: tuple[tuple[int, tuple[int, ...]], ...]  # offset and strides
+    empty: bool  # there is nothing to do
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,28 @@ class Step:
     params: tuple[int, ...]  # views
     scalars: tuple[tuple[int, int], ...]  # (node, input)
     dead: tuple[int, ...]  # buffers that nothing reads after this step
+    _loops: dict[Any, Loop] = field(default_factory=dict, compare=False, repr=False)
+
+    def loop(self, trace: Trace) -> Loop:
+        """Return the loop of this step's kernel over a trace, found again where the geometry is the same."""
+        views = [trace.views[p] for p in self.params]
+        shape = trace.nodes[self.nodes[0]].shape
+        key = (shape, *[v.key for v in views])
+        found = self._loops.get(key)
+        if found is None:
+            if len(self._loops) >= _LOOPS:
+                self._loops.clear()
+            found = self._loops[key] = self._collapsed(trace, shape, views)
+        return found
+
+    def _collapsed(self, trace: Trace, shape: Shape, views: Sequence[View]) -> Loop:
+        kernel = self.kernel
+        assert kernel is not None
+        axes: Any = next((trace.nodes[n].attr for n in self.nodes if trace.nodes[n].kind == REDUCE), ())
+        small, strides, kept = loop_of(shape, views, axes, {r.param for r in kernel.reductions})
+        empty = 0 in small[:kept] or (not kernel.reductions and 0 in small) or not kernel.outputs
+        offsets = [v.offset if v.ghost.size else 0 for v in views]  # an empty view may begin past the end
+        return Loop(kernel.over(len(small), kept), small, tuple(zip(offsets, strides, strict=True)), empty)
 
 
 @dataclass(frozen=True)
@@ -58,7 +90,7 @@ class Trace:
         self.reads: list[tuple[int, ...]] = []  # node -> views
         self.writes: list[tuple[int, ...]] = []
         self.shape_of: list[int] = []  # node -> shape
-        self._scalars: list[int] = []  # node -> which inputs are no views, as bits
+        self._commands: list[Any] = []  # what each is, the views it uses, which inputs are no views (as bits)
         self._crowded: dict[int, list[int]] = {}  # buffers of several views -> these
         self._hazards: dict[tuple[int, int], int] = {}
         self._numbers: dict[int, int] = {}  # id of a view -> its number
@@ -70,19 +102,22 @@ class Trace:
 
     def _number(self) -> None:
         shapes: dict[tuple[int, ...], int] = {}
-        numbers, number = self._numbers, self._number_view
+        numbers, number, commands = self._numbers, self._number_view, self._commands
         for node in self.nodes:
-            reads, scalars = [], 0
-            for place, value in enumerate(node.ins):
+            found, scalars, place = [], 0, 1
+            for value in node.ins:
                 if type(value) is View:
-                    found = numbers.get(id(value))
-                    reads.append(number(value) if found is None else found)
+                    known = numbers.get(id(value))
+                    found.append(number(value) if known is None else known)
                 else:
-                    scalars |= 1 << place
-            self.reads.append(tuple(reads))
-            self.writes.append(tuple([number(v) for v in node.outs]))
-            self._scalars.append(scalars)
-            self.shape_of.append(shapes.setdefault(node.shape, len(shapes)))
+                    scalars += place
+                place += place
+            reads, writes = tuple(found), tuple([number(v) for v in node.outs])
+            shape = shapes.setdefault(node.shape, len(shapes))
+            self.reads.append(reads)
+            self.writes.append(writes)
+            self.shape_of.append(shape)
+            commands += (node.op, node.kind, node.attr, node.loop, reads, writes, shape, scalars, place)
         self.written = {v for views in self.writes for v in views}
 
     def _number_view(self, view: View) -> int:
@@ -112,12 +147,9 @@ class Trace:
 
     def key(self) -> tuple[Any, ...]:
         """Return the structure: all that a plan depends on, and neither sizes nor constants."""
-        commands: list[Any] = []
-        for n, reads, writes, shape in zip(self.nodes, self.reads, self.writes, self.shape_of, strict=True):
-            commands += (n.op, n.kind, n.attr, n.loop, reads, writes, shape, len(n.ins))
         views = (*self.buffer_of, *[v.ghost.dtype for v in self.views])
         covers = tuple([self.views[v].covers() for v in sorted(self.written)])
-        return tuple(commands), tuple(self._scalars), views, covers, tuple(self.wanted), self._hazard_key()
+        return tuple(self._commands), views, covers, tuple(self.wanted), self._hazard_key()
 
     def _hazard_key(self) -> tuple[tuple[int, int, int], ...]:
         found = []

@@ -53,7 +53,7 @@ class Buffer:
     @property
     def wanted(self) -> bool:
         """Whether the contents can still be seen after the tape has run."""
-        return (self.life is not None and getrefcount(self.life) > _UNOWNED) or self.exported
+        return (self.life is not None and getrefcount(self.life) > _UNOWNED) or bool(self.exports)
 
     @property
     def shared(self) -> bool:

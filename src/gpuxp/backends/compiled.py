@@ -19,7 +19,7 @@ from ..errors import Unsupported
 from ..folding import fold
 from ..geometry import address
 from ..kernel import BLOCK, Kernel
-from ..threads import current_pool, quiet, threads_for
+from ..threads import current_pool, quiet, quiet_call, threads_for
 from .base import Arg
 from .crew import crew
 from .direct import make_total
@@ -113,35 +113,43 @@ class _Reduction(Prepared):
 
     def _count(self, layout: Layout, step: int) -> int:
         kept = self.shape[: self.kernel.kept]
-        self._kept = kept
-        self._partial = math.prod(kept), -(-math.prod(self.shape[self.kernel.kept :]) // BLOCK)
+        blocks = -(-math.prod(self.shape[self.kernel.kept :]) // BLOCK)
+        self._kept, self._partial = kept, (*kept, blocks)
         if not layout.columns:
             return math.prod(self._partial)
-        return math.prod(kept[:-1]) * -(-kept[-1] // COLUMNS) * self._partial[1]
+        return math.prod(kept[:-1]) * -(-kept[-1] // COLUMNS) * blocks
 
     def __call__(self, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
-        """Run the kernel."""
+        """Run the kernel, then combine what the blocks gave."""
         kernel = self.kernel
-        partial = {r.param: np.empty(self._partial, kernel.body[r.value].dtype) for r in kernel.reductions}
-        places = [
-            address(partial[p]) if p in partial else address(a.mem) + a.offset for p, a in enumerate(args)
-        ]  # fmt: skip
+        places = [address(a.mem) + a.offset for a in args]
+        partial = [np.empty(self._partial, kernel.body[r.value].dtype) for r in kernel.reductions]
+        for r, blocks in zip(kernel.reductions, partial, strict=True):
+            places[r.param] = address(blocks)
         self._run(places, scalars)
-        quiet(self._finish, partial, args)
-
-    def _finish(self, partial: dict[int, Array], args: Sequence[Arg]) -> None:
-        for r, folded in zip(self.kernel.reductions, self._compiled.folds, strict=True):
+        for r, blocks, fold in zip(kernel.reductions, partial, self._compiled.folds, strict=True):
             arg = args[r.param]
-            target: Array = np.ndarray(self._kept, self.kernel.params[r.param], arg.mem, arg.offset, arg.strides)
-            target[...] = folded(partial[r.param]).reshape(self._kept)
+            target: Array = np.ndarray(self._kept, kernel.params[r.param], arg.mem, arg.offset, arg.strides)
+            if target.dtype == blocks.dtype:
+                quiet_call(fold, blocks, target)
+            else:
+                target[...] = quiet_call(fold, blocks)
 
 
-def _fold_of(op: str, dtype: DType) -> Callable[[Array], Array]:
-    """Return what combines each row of blocks' results."""
+def _fold_of(op: str, dtype: DType) -> Callable[..., Array]:
+    """Return what combines the last axis, the blocks' results, into ``out``, or into a new array."""
     if dtype.kind != "c":
-        ufunc: Callable[[Array], Array] = make_total(op, dtype, 1)
-        return ufunc
-    return lambda blocks: fold(op, blocks[:, :, None])
+        total: Callable[..., Array] = make_total(op, dtype, 1)
+        return total
+
+    def folded(blocks: Array, out: Array | None = None) -> Array:
+        kept = blocks.shape[:-1]
+        result = quiet(fold, op, blocks.reshape(-1, blocks.shape[-1], 1)).reshape(kept)
+        if out is not None:
+            out[...] = result
+        return result
+
+    return folded
 
 
 def _words(scalar: Array) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ FUNCTIONS = (  # whose addresses the state holds
     "sched_yield",
 )  # fmt: skip
 STATE = 1024  # bytes
-_LOOKS = 8000  # pauses before a worker sleeps, 100 to 300 microseconds
+_LOOKS = 50000  # pauses before a worker sleeps, some 500 microseconds
 _X86 = "call void @llvm.x86.sse2.pause()", "declare void @llvm.x86.sse2.pause()"
 _ARM = "call void @llvm.aarch64.hint(i32 1)", "declare void @llvm.aarch64.hint(i32)"
 _PATIENCE = 32  # short jobs
