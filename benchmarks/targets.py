@@ -148,7 +148,7 @@ TARGETS = (
     ),
     *(
         Target(f"{series}: rise of an operation's time", _growth(series, 100_000), 1.5, False)
-        for series in ("record", "operations")
+        for series in ("operations",)
     ),
 )
 

@@ -5,7 +5,6 @@ The class holds what an array *is*; operators and methods are attached by the mo
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 

@@ -18,7 +18,7 @@ def load_numpy() -> None:
     if ours:
         os.environ[_NAME] = "19"
     try:
-        import numpy  # noqa: F401, ICN001
+        import numpy  # noqa: F401
     finally:
         if ours:
             del os.environ[_NAME]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import sys
 import threading
 import time
 import weakref
@@ -15,13 +13,14 @@ import numpy as np
 
 from . import fallback
 from .backends.base import Arg, Backend, Launch, Operand
-from .backends.reference import ReferenceBackend
 from .config import config
 from .dtypes import DType
 from .errors import ForkError, Unsupported
+from .failures import again, check, clear, poison, release
 from .geometry import Ghost, Shape, key_of, placed
+from .inspecting import expect, report
 from .kernel import Kernel
-from .schedule import Plan, Step, Trace, make_plan
+from .schedule import Loop, Plan, Step, Trace, make_plan
 from .storage import Buffer, View, host_memory
 from .tape import LIBRARY, Node, repeating
 from .threads import deferred_signals, quiet
@@ -144,7 +143,7 @@ class Runtime:
                 self.backend.sync()
                 for view in node.outs:  # the other library would see nothing of a failure
                     if view.buffer.error is not None:
-                        raise _again(view.buffer.error)
+                        raise again(view.buffer.error)
             elif len(self.nodes) >= config.tape or (self.pending_bytes > _PENDING_BYTES and self._keeps_much()):
                 self.flush(repeating(self.nodes))
 
@@ -176,7 +175,7 @@ class Runtime:
         if self.stale:
             raise ForkError(f"an array on {self.name} was made before fork(); make it in the child process")
         if buffer.error is not None:
-            raise _again(buffer.error)
+            raise again(buffer.error)
         if view.real:
             return view.ghost
         with self.lock:
@@ -242,12 +241,17 @@ class Runtime:
             trace = Trace(nodes, rest)
             plan = self._plan(trace)
         except Exception as error:
-            _poison(nodes, error)
+            poison(nodes, error)
             return ()
-        for done, step in enumerate(plan.steps):
+        done = 0
+        while done < len(plan.steps):
             if arrived and done:  # a step at least, so that a program with a fast timer gets on
                 return [nodes[n] for n in sorted(n for left in plan.steps[done:] for n in left.nodes)]
-            self._run(trace, step)
+            if plan.steps[done].shared is not None and self._run_pair(trace, *plan.steps[done : done + 2]):
+                done += 2
+            else:
+                self._run(trace, plan.steps[done])
+                done += 1
         return ()
 
     def _put_back(self, nodes: Sequence[Node]) -> None:
@@ -279,7 +283,7 @@ class Runtime:
         begun = failed = False
         try:
             if step.kernel is None:
-                _check(trace, step)
+                check(trace, step)
                 begun = True
                 self._call_library(trace.nodes[step.nodes[0]])
                 failed = True  # or so it may have been before
@@ -291,22 +295,52 @@ class Runtime:
                     if buffer.mem is None:
                         self.ensure(buffer)
                 if failed:
-                    _check(trace, step)
+                    check(trace, step)
                 begun = True
                 self._launch(trace, step)
             if failed:
-                _clear(trace, step)
+                clear(trace, step)
         except Exception as error:
             nodes = [trace.nodes[n] for n in step.nodes]
             if len(nodes) > 1 and not begun:
                 self._run_singly(nodes)
                 return
-            _poison(nodes, error)
+            poison(nodes, error)
         finally:
-            for number in step.dead:
-                buffer = trace.buffers[number]
-                if not (buffer.foreign or buffer.exports):
-                    buffer.mem = None
+            release(trace, step)
+
+    def _run_pair(self, trace: Trace, step: Step, following: Step) -> bool:
+        """Run two steps as one pass over memory; tell whether the device did."""
+        pair, loops = self.backend.caps.pair, (step.loop(trace), following.loop(trace))
+        if pair is None or loops[0].shape != loops[1].shape or loops[0].empty or config.verify or config.debug:
+            return False
+        assert step.shared is not None
+        temporary = trace.views[step.params[step.shared[0]]].buffer
+        buffers = {id(b): b for b in (trace.views[p].buffer for p in (*step.params, *following.params))}
+        if any(b.error is not None or b.foreign or b.exports for b in buffers.values()):
+            return False
+        try:
+            for buffer in buffers.values():
+                if buffer is not temporary:
+                    self.ensure(buffer)
+        except MemoryError:  # the step that needs it says so
+            return False
+        args, scalars = zip(*(self._operands(trace, s, loop) for s, loop in zip((step, following), loops, strict=True)),
+                            strict=True)  # fmt: skip
+        launches = tuple(self._launches.get(loop.kernel) or self._compiled(loop.kernel) for loop in loops)
+        if not pair(launches, loops[0].shape, args, scalars, step.shared):
+            return False
+        self.counters["kernels"] += 2
+        self.last_kernels += [loop.kernel for loop in loops]
+        release(trace, step)
+        release(trace, following)
+        return True
+
+    def _operands(self, trace: Trace, step: Step, loop: Loop) -> tuple[list[Arg], list[Any]]:
+        """Return a step's arguments and scalars."""
+        views, nodes = trace.views, trace.nodes
+        args = [Arg(views[p].buffer.mem, *place) for p, place in zip(step.params, loop.places, strict=True)]
+        return args, [nodes[n].ins[place] for n, place in step.scalars]
 
     def _run_singly(self, nodes: Sequence[Node]) -> None:
         """Run the commands of a failed kernel one by one, so that only what depends on the failure is lost."""
@@ -319,9 +353,7 @@ class Runtime:
         loop = step.loop(trace)
         if loop.empty:
             return
-        views, nodes = trace.views, trace.nodes
-        args = [Arg(views[p].buffer.mem, *place) for p, place in zip(step.params, loop.places, strict=True)]
-        self.launch(loop.kernel, loop.shape, args, [nodes[n].ins[place] for n, place in step.scalars])
+        self.launch(loop.kernel, loop.shape, *self._operands(trace, step, loop))
 
     def launch(self, kernel: Kernel, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
         """Launch a kernel: compiled by the device if it can, else run by the host under the fallback policy."""
@@ -331,13 +363,13 @@ class Runtime:
         if not config.debug and not config.verify:
             launch(shape, args, scalars)
             return
-        check = self._expect(kernel, shape, args, scalars) if config.verify else _nothing
+        verify = expect(self.name, self.backend, kernel, shape, args, scalars) if config.verify else _nothing
         started = time.perf_counter()
         launch(shape, args, scalars)
         seconds = time.perf_counter() - started
-        check()
+        verify()
         if config.debug:
-            self._report(kernel, shape, args, seconds)
+            report(self.name, kernel, shape, args, seconds)
 
     def _compiled(self, kernel: Kernel) -> Launch:
         try:
@@ -410,34 +442,7 @@ class Runtime:
         self.ensure(buffer)
         self._reground(view)[...] = result
 
-    # Checks and reports
-
-    def _expect(self, kernel: Kernel, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> Callable[[], None]:
-        """Run the kernel on copies with the plain interpreter; return a check of the real run against it."""
-        hosts = {id(a.mem): fallback.to_host(self.backend, a.mem, fallback.size_of(a.mem)) for a in args}
-        before = [a._replace(mem=hosts[id(a.mem)]) for a in args]
-        ReferenceBackend().compile(kernel)(shape, before, scalars)
-
-        def check() -> None:
-            for p in kernel.outputs:
-                arg, outer = args[p], shape[: kernel.kept] if p in {r.param for r in kernel.reductions} else shape
-                real = fallback.to_host(self.backend, arg.mem, fallback.size_of(arg.mem))
-                got, want = (
-                    np.ndarray(outer, kernel.params[p], m, arg.offset, arg.strides[: len(outer)])
-                    for m in (real, hosts[id(arg.mem)])
-                )
-                if not np.allclose(got, want, rtol=1e-6, atol=0, equal_nan=True):
-                    raise RuntimeError(
-                        f"GPUXP_VERIFY: {self.name} differs from the reference in p{p} of\n{kernel.pretty()}"
-                    )
-
-        return check
-
-    def _report(self, kernel: Kernel, shape: Shape, args: Sequence[Arg], seconds: float) -> None:
-        moved = sum(math.prod(shape[i] for i, s in enumerate(a.strides) if s) * d.itemsize
-                    for a, d in zip(args, kernel.params, strict=True))  # fmt: skip
-        ops = " ".join(i.op for i in kernel.body if i.op not in ("load", "scalar")) or "copy"
-        print(f"gpuxp {self.name} {shape} {seconds * 1e3:.3f} ms {moved / 1e6:.2f} MB: {ops}", file=sys.stderr)
+    # Reports
 
     def stats(self) -> dict[str, int]:
         """Return the counters."""
@@ -471,39 +476,6 @@ def _operand(view: View) -> Operand:
 
 def _nothing() -> None:
     return None
-
-
-def _again(error: BaseException) -> BaseException:
-    """Return the error to raise for a result that could not be computed."""
-    fresh = type(error)(*error.args)
-    fresh.__cause__ = error
-    return fresh
-
-
-def _check(trace: Trace, step: Step) -> None:
-    """Raise the error of what a step reads."""
-    for number in step.nodes:
-        for view in trace.nodes[number].reads():
-            if view.buffer.error is not None:
-                raise _again(view.buffer.error)
-
-
-def _clear(trace: Trace, step: Step) -> None:
-    """Forget the errors of what a step has written anew."""
-    for number in step.nodes:
-        for view in trace.nodes[number].outs:
-            if view.buffer.error is not None and view.covers():
-                view.buffer.error = None
-
-
-def _poison(nodes: Sequence[Node], error: BaseException) -> None:
-    ops = ", ".join(dict.fromkeys(n.op for n in nodes))
-    sites = ", ".join(dict.fromkeys(n.site for n in nodes if n.site))
-    if not getattr(error, "__notes__", None):
-        error.add_note(f"raised while gpuxp ran: {ops}" + (f" (recorded at {sites})" if sites else ""))
-    for node in nodes:
-        for view in node.outs:
-            view.buffer.error = error
 
 
 __all__ = ["LIBRARY", "Runtime"]

@@ -7,7 +7,8 @@ per group). A plan refers to views and scalars by position, so it serves every t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from .dtypes import DType
@@ -40,6 +41,7 @@ class Step:
     params: tuple[int, ...]  # views
     scalars: tuple[tuple[int, int], ...]  # (node, input)
     dead: tuple[int, ...]  # buffers that nothing reads after this step
+    shared: tuple[int, int] | None = None  # the only result, which the next step alone reads: parameter here and there
     _loops: dict[Any, Loop] = field(default_factory=dict, compare=False, repr=False)
 
     def loop(self, trace: Trace) -> Loop:
@@ -424,7 +426,26 @@ def make_plan(trace: Trace, fusion: bool, max_params: int, everything: bool = Fa
         dead = tuple(sorted(touched - later))
         steps.append(Step(step.nodes, step.kernel, step.params, step.scalars, dead))
         later |= {trace.buffer_of[v] for n in nodes for v in trace.reads[n]}
-    return Plan(tuple(reversed(steps)))
+    steps.reverse()
+    for place, (step, following) in enumerate(pairwise(steps)):
+        steps[place] = replace(step, shared=_shared(trace, step, following))
+    return Plan(tuple(steps))
+
+
+def _shared(trace: Trace, step: Step, following: Step) -> tuple[int, int] | None:
+    """Return the parameters by which a step hands a temporary to the next, if that is all the two have to do."""
+    one, two = step.kernel, following.kernel
+    if one is None or two is None or one.reductions or two.reductions or len(one.stores) != 1:
+        return None
+    if trace.shape_of[step.nodes[0]] != trace.shape_of[following.nodes[0]]:
+        return None
+    param = one.stores[0][0]
+    view = step.params[param]
+    if trace.buffer_of[view] not in following.dead or view not in following.params:
+        return None
+    buffers = [trace.buffer_of[v] for v in (*step.params, *following.params)]
+    there = following.params.index(view)
+    return (param, there) if buffers.count(trace.buffer_of[view]) == 2 and there not in two.outputs else None
 
 
 def loop_of(

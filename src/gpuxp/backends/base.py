@@ -48,6 +48,9 @@ class Caps:
     survives_fork: bool = False
     dlpack_device: tuple[int, int] = (1, 0)  # DLPack's name of the memory; other than the host's, a Mem has a `handle`
     share: Callable[[Any], np.ndarray[Any, Any]] | None = None  # a Mem as bytes of the host, where both use one memory
+    # run two launches (with shape, arguments and scalars) as one pass: the first writes only a temporary, which
+    # has no memory and which only the second reads; tells whether it did
+    pair: Callable[..., bool] | None = None
     direct: Any = None  # compiled ufuncs for host arrays: `gpuxp.backends.direct.Direct`
     description: str = ""
     info: Mapping[str, Any] = field(default_factory=dict)

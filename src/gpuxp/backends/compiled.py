@@ -25,6 +25,7 @@ from .crew import crew
 from .direct import make_total
 from .jit import build
 from .loops import find_loop
+from .pair import code as pair_driver
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
@@ -47,7 +48,8 @@ class Compiled:
         self._code = build(source.text)
         self.address = self._code.address
         self.function = _Function(self.address)
-        crew()  # made where kernels are compiled, so that no launch waits for it
+        if crew() is not None:  # made where kernels are compiled, so that no launch waits for it
+            pair_driver()
         self.folds = [_fold_of(r.op, kernel.body[r.value].dtype) for r in kernel.reductions]
 
     def over(self, shape: Shape, strides: Sequence[Shape]) -> Prepared:
@@ -60,19 +62,26 @@ class Prepared:
 
     def __init__(self, compiled: Compiled, shape: Shape, strides: Sequence[Shape]) -> None:
         kernel = compiled.kernel
-        self.kernel, self.shape, self._compiled = kernel, shape, compiled
+        self.kernel, self.shape, self._compiled, self._strides = kernel, shape, compiled, strides
         self.elements = math.prod(shape)
         self._long = self.elements * len(kernel.body) >= _LONG
         step = min(shape[-1], config.tile)
         self.units = self._count(compiled.layout, step)
         results = {r.param for r in kernel.reductions}
-        self._first = len(compiled.head) + 1 + len(shape)  # where the addresses begin
+        self.code = compiled.address
+        self.extent = len(compiled.head) + 1  # where the shape begins in the table
+        self.first = self.extent + len(shape)  # where the addresses begin
         words = [*compiled.head, step, *shape, *(0 for _ in strides)]
         words += [word for param, s in enumerate(strides) if param not in results for word in s]
         self._scalars = len(words)
         words += [0] * sum(scalar_words(d) for d in kernel.scalars)
+        self.words = len(words)
         self._table = (ctypes.c_int64 * len(words))(*words)
-        self._at = ctypes.addressof(self._table)
+        self.table = ctypes.addressof(self._table)
+
+    def again(self) -> Prepared:
+        """Return the same launch with a table of its own."""
+        return self._compiled.over(self.shape, self._strides)
 
     def _count(self, layout: Layout, step: int) -> int:
         return self.elements // self.shape[-1] * -(-self.shape[-1] // step)
@@ -81,15 +90,19 @@ class Prepared:
         """Run the kernel."""
         self._run([address(a.mem) + a.offset for a in args], scalars)
 
-    def _run(self, addresses: list[int], scalars: Sequence[Any]) -> None:
-        """Hand out the units to the threads."""
-        table, at, function, units = self._table, self._at, self._compiled.function, self.units
-        table[self._first : self._first + len(addresses)] = cast("list[ctypes.c_int64 | int]", addresses)
-        place = self._scalars
+    def fill(self, addresses: list[int], scalars: Sequence[Any]) -> None:
+        """Write addresses and scalars into the table."""
+        table, place = self._table, self._scalars
+        table[self.first : self.first + len(addresses)] = cast("list[ctypes.c_int64 | int]", addresses)
         for scalar, dtype in zip(scalars, self.kernel.scalars, strict=True):
             for word in _words(np.asarray(scalar, dtype)):
                 table[place] = word
                 place += 1
+
+    def _run(self, addresses: list[int], scalars: Sequence[Any]) -> None:
+        """Hand out the units to the threads."""
+        self.fill(addresses, scalars)
+        at, function, units = self.table, self._compiled.function, self.units
         threads = threads_for(self.elements, units)
         if threads == 1:
             function(at, 0, units)
@@ -97,7 +110,7 @@ class Prepared:
         tasks = min(units, 4 * threads)
         workers = crew()
         if workers is not None:
-            workers.run(self._compiled.address, at, units, tasks, threads, self._long)
+            workers.run(self.code, at, units, tasks, threads, self._long)
             return
         numbers = itertools.count()
 
@@ -127,13 +140,13 @@ class _Reduction(Prepared):
         for r, blocks in zip(kernel.reductions, partial, strict=True):
             places[r.param] = address(blocks)
         self._run(places, scalars)
-        for r, blocks, fold in zip(kernel.reductions, partial, self._compiled.folds, strict=True):
+        for r, blocks, total in zip(kernel.reductions, partial, self._compiled.folds, strict=True):
             arg = args[r.param]
             target: Array = np.ndarray(self._kept, kernel.params[r.param], arg.mem, arg.offset, arg.strides)
             if target.dtype == blocks.dtype:
-                quiet_call(fold, blocks, target)
+                quiet_call(total, blocks, target)
             else:
-                target[...] = quiet_call(fold, blocks)
+                target[...] = quiet_call(total, blocks)
 
 
 def _fold_of(op: str, dtype: DType) -> Callable[..., Array]:

@@ -11,7 +11,6 @@ from ..codegen.llvm import ENTRY
 from ..threads import compiling
 from . import diskcache
 
-
 _alive: weakref.WeakSet[Code] = weakref.WeakSet()
 
 
