@@ -22,6 +22,7 @@ LAYERS = [
     "kernel folding tape fallback",
     "schedule",
     "backends codegen backends.base backends.tiles backends.reduce backends.launching",
+    "backends.openclcalls backends.openclmatmul backends.openclsort backends.openclfft backends.opencllibrary",
     "backends.mlxtypes backends.mlxrows backends.mlxfold backends.mlxmemory backends.mlxnatives backends.cupynatives",
     "backends.software backends.reference backends.opencl backends.mlx backends.cupy",
     "runtime",

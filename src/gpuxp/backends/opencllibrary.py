@@ -1,0 +1,16 @@
+"""Library calls that OpenCL devices have kernels for: products of matrices, sorting, Fourier transforms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .base import Native
+from .openclcalls import Calls, Device, native
+from .openclmatmul import matmul
+
+
+def natives(device: Device) -> Mapping[str, Native]:
+    """Return a device's natives by name."""
+    calls = Calls(device)
+    found = {"matmul": matmul}
+    return {name: native(fn, calls) for name, fn in found.items()}
