@@ -72,7 +72,7 @@ def disguised(draw: Any, array: Array) -> Array:
     """Return the same numbers in another layout: transposed, reversed, with steps, or not aligned."""
     how = draw(st.sampled_from(["plain", "fortran", "reversed", "steps", "unaligned"]))
     if how == "fortran":
-        return np.asfortranarray(array)
+        return np.array(array, order="F")
     if how == "reversed" and array.ndim:
         return np.flip(np.flip(array).copy())
     if how == "steps" and array.ndim:
@@ -93,19 +93,20 @@ def numbers(draw: Any, shape: tuple[int, ...], dtype: Any) -> Array:
     rng = np.random.default_rng(draw(st.integers(0, 1 << 32)))
     kind = dtype.kind
     if kind == "b":
-        return rng.random(shape) < 0.5
+        return np.asarray(rng.random(shape) < 0.5)
     if kind in "iu":
         info = np.iinfo(dtype)
         wide = draw(st.booleans())
-        return rng.integers(info.min if wide else max(info.min, -5), info.max if wide else 5, shape, dtype, True)
+        low, high = (info.min, info.max) if wide else (max(info.min, -5), 5)
+        return np.asarray(rng.integers(low, high, shape, dtype, True))
     if kind == "c":
         found = np.empty(shape, dtype)
         found.real, found.imag = (numbers(draw, shape, f"f{dtype.itemsize // 2}") for _ in range(2))
         return found
     if draw(st.booleans()):
-        return rng.standard_normal(shape).astype(dtype)
+        return np.asarray(rng.standard_normal(shape)).astype(dtype)
     special = np.array([0.0, -0.0, 1, -1, np.inf, -np.inf, np.nan, -np.nan, np.finfo(dtype).smallest_subnormal], dtype)
-    return special[rng.integers(0, len(special), shape)]
+    return np.asarray(special[rng.integers(0, len(special), shape)])
 
 
 # Products of matrices
@@ -163,3 +164,44 @@ def test_a_repeated_matrix_is_multiplied_without_a_copy_of_each(backend: Any) ->
     a, b = rng.random((60, 40)), rng.random((5, 1, 40, 50))
     want = np.broadcast_to(a, (7, 60, 40)) @ b
     assert np.allclose(want, call(backend, "matmul", [np.broadcast_to(a, (7, 60, 40)), b], np.empty_like(want)), 1e-13)
+
+
+# Sorting and searching
+
+_SHAPES = [(1,), (2,), (9,), (100,), (3000,), (20_000,), (700, 3), (5, 700), (3, 5, 33), (2, 1, 4), (40, 2050), (2, 9000)]
+
+
+def same_bits(want: Array, got: Array) -> bool:
+    return want.dtype == got.dtype and want.shape == got.shape and want.tobytes() == got.tobytes()
+
+
+@settings(max_examples=150)
+@given(st.data())
+def test_sorting_matches_numpy(data: Any) -> None:
+    backend = backend_of(data.draw(st.sampled_from(sorted(DIALECTS))))
+    shape = data.draw(st.sampled_from(_SHAPES))
+    axis = data.draw(st.integers(0, len(shape) - 1))
+    x = disguised(data.draw, numbers(data.draw, shape, data.draw(st.sampled_from(STANDARD))))
+    want = np.sort(x, axis, "stable")
+    assert same_bits(want, call(backend, "sort", [x], disguised(data.draw, np.zeros_like(x)), axis=axis))
+    places = disguised(data.draw, np.zeros(shape, np.int64))
+    up = np.argsort(x, axis, "stable")
+    down = np.flip(shape[axis] - 1 - np.argsort(np.flip(x, axis), axis, "stable"), axis)
+    assert same_bits(up, call(backend, "argsort", [x], places, axis=axis, descending=False))
+    assert same_bits(down, call(backend, "argsort", [x], places, axis=axis, descending=True))
+
+
+@settings(max_examples=100)
+@given(st.data())
+def test_searching_matches_numpy(data: Any) -> None:
+    backend = backend_of(data.draw(st.sampled_from(sorted(DIALECTS))))
+    a = numbers(data.draw, data.draw(st.sampled_from([(0,), (1,), (7,), (1000,)])), data.draw(st.sampled_from(STANDARD)))
+    v = numbers(data.draw, data.draw(st.sampled_from([(), (1,), (3, 50)])), data.draw(st.sampled_from(STANDARD)))
+    side = data.draw(st.sampled_from(["left", "right"]))
+    v = disguised(data.draw, v)
+    out = disguised(data.draw, np.zeros(v.shape, np.int64))
+    want = np.asarray(np.searchsorted(np.sort(a), v, side))
+    assert np.array_equal(want, call(backend, "searchsorted", [disguised(data.draw, np.sort(a)), v], out, side=side))
+    sorter = np.argsort(a, kind="stable").astype(data.draw(st.sampled_from(["int64", "int32"])))
+    ins = [disguised(data.draw, a), v, disguised(data.draw, sorter)]
+    assert np.array_equal(want, call(backend, "searchsorted", ins, out, side=side))

@@ -90,8 +90,8 @@ class Calls:
         return Operand(self.device.alloc(nbytes), 0, packed_strides(shape, dtype.itemsize), tuple(shape), dtype)
 
     def copy(self, source: Operand, target: Operand) -> None:
-        """Copy between arrays of one shape, converting as NumPy does."""
-        if 0 in target.shape:
+        """Copy between arrays of one shape, converting as NumPy does; an array to itself is no work."""
+        if source is target or 0 in target.shape:
             return
         body: tuple[Inst, ...] = (Inst("load", (), source.dtype, 0),)
         if source.dtype != target.dtype:
@@ -100,6 +100,10 @@ class Calls:
         shape, strides, _ = collapse(target.shape, (source.strides, target.strides), len(target.shape))
         args = [Arg(o.mem, o.offset, s) for o, s in zip((source, target), strides, strict=True)]
         self.device.compile(kernel.over(len(shape), len(shape)))(shape, args, ())
+
+    def target(self, o: Operand) -> Operand:
+        """Return where a kernel writes what `copy` brings to `o`: `o` itself if it is packed and fills its memory."""
+        return o if is_packed(o) and not o.offset else self.temporary(o.shape, o.dtype)
 
     def packed(self, o: Operand, dtype: DType | None = None) -> Operand:
         """Return an array as a C-contiguous one of a dtype: itself, or a copy."""

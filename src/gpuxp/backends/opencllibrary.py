@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from .base import Native
 from .openclcalls import Calls, Device, native
 from .openclmatmul import matmul
+from .openclsort import argsort, searchsorted, sort
 
 
 def natives(device: Device) -> Mapping[str, Native]:
     """Return a device's natives by name."""
     calls = Calls(device)
-    found = {"matmul": matmul}
+    found = {"matmul": matmul, "sort": sort, "argsort": argsort, "searchsorted": searchsorted}
     return {name: native(fn, calls) for name, fn in found.items()}

@@ -15,7 +15,7 @@ from ..geometry import broadcast_strides, collapse
 from ..kernel import Inst, Kernel, Reduction
 from .base import Arg, Operand
 from .launching import packed_strides
-from .openclcalls import Calls, is_aligned, is_packed
+from .openclcalls import Calls, is_aligned
 
 _LEAD = 4  # leading dimensions that a kernel takes
 _NARROW = 8  # with fewer rows or columns a product is limited by memory, and a reduction does it
@@ -48,7 +48,7 @@ class _Product(NamedTuple):
 
     a: Operand  # (lead..., m, k)
     b: Operand  # (lead..., k, n)
-    out: Operand  # (lead..., m, n), packed
+    out: Operand  # (lead..., m, n), packed, at the beginning of its memory
     extents: tuple[int, ...]  # of the leading dimensions, `_LEAD` of them
     leads: tuple[tuple[int, ...], ...]  # strides of a, b and out along them
 
@@ -73,15 +73,13 @@ def matmul(calls: Calls, a: Operand, b: Operand, out: Operand) -> None:
         _reduce(calls, a, b, out)
         return
     a, b = (_taken(calls, o, out.dtype) for o in (a, b))
-    direct = is_packed(out)
-    made = out if direct else calls.temporary(out.shape, out.dtype)
+    made = calls.target(out)
     product = _product(calls, a, b, made)
     if calls.device.dialect.group:
         _by_tiles(calls, product)
     else:
         _by_panels(calls, product)
-    if not direct:
-        calls.copy(made, out)
+    calls.copy(made, out)
 
 
 def _widened(o: Operand, axis: int) -> Operand:
@@ -180,7 +178,7 @@ def _tiles(name: str, side: int, each: int, depth: int) -> str:
 #define TILE (SIDE * EACH)
 #define DEPTH {depth}
 kernel __attribute__((reqd_work_group_size(SIDE * SIDE, 1, 1)))
-void multiply(global const T* A, global const T* B, global T* out, long a0, long b0, long out0,
+void multiply(global const T* A, global const T* B, global T* out, long a0, long b0,
     long m, long n, long k, long a_row, long a_step, long b_step, long b_column, long out_row,
     long4 extents, long4 a_lead, long4 b_lead, long4 out_lead) {{
   local T As[DEPTH][TILE + 1], Bs[DEPTH][TILE + 1];
@@ -190,7 +188,7 @@ void multiply(global const T* A, global const T* B, global T* out, long a0, long
   const int thread = get_local_id(0), x = thread % SIDE, y = thread / SIDE;
   A += a0 + at(batch, extents, a_lead) + row0 * a_row;
   B += b0 + at(batch, extents, b_lead) + column0 * b_column;
-  out += out0 + at(batch, extents, out_lead) + row0 * out_row + column0;
+  out += at(batch, extents, out_lead) + row0 * out_row + column0;
   const int rows = min(m - row0, (long)TILE), columns = min(n - column0, (long)TILE);
   T C[EACH][EACH];
   for (int i = 0; i < EACH; i++) for (int j = 0; j < EACH; j++) C[i][j] = 0;
@@ -226,7 +224,7 @@ def _by_tiles(calls: Calls, p: _Product) -> None:
     tile = side * each
     groups = -(-m // tile) * -(-n // tile) * math.prod(p.extents)
     calls.start(
-        source, "multiply", groups, side * side, p.a.mem, p.b.mem, p.out.mem, p.a.offset, p.b.offset, p.out.offset,
+        source, "multiply", groups, side * side, p.a.mem, p.b.mem, p.out.mem, p.a.offset, p.b.offset,
         m, n, k, *p.a.strides[-2:], *p.b.strides[-2:], p.out.strides[-2], _four(p.extents), *map(_four, p.leads),
     )  # fmt: skip
 
@@ -324,7 +322,7 @@ void block(global const {part}* a, global const {part}* b, global T* out, long o
     if (first) for (int c = 0; c < columns; c++) {{ const int e = r * COLUMNS + c; out[c] = {value}; }}
     else for (int c = 0; c < columns; c++) {{ const int e = r * COLUMNS + c; out[c] {join} {value}; }}
 }}
-kernel void multiply(global const {part}* A, global const {part}* B, global T* out, long out0, long m, long n, long k,
+kernel void multiply(global const {part}* A, global const {part}* B, global T* out, long m, long n, long k,
     long high, long wide, long out_row, long4 extents, long4 a_lead, long4 b_lead, long4 out_lead) {{
   const long panels_a = (m + ROWS - 1) / ROWS, panels_b = (n + COLUMNS - 1) / COLUMNS;
   const long across = (panels_b + wide - 1) / wide, down = (panels_a + high - 1) / high;
@@ -332,7 +330,7 @@ kernel void multiply(global const {part}* A, global const {part}* B, global T* o
   const long i0 = group / across % down * high, j0 = group % across * wide;
   A += at(batch, extents, a_lead) * panels_a * ROWS * k * {planes};
   B += at(batch, extents, b_lead) * panels_b * COLUMNS * k * {planes};
-  out += out0 + at(batch, extents, out_lead);
+  out += at(batch, extents, out_lead);
   for (long k0 = 0; k0 < k; k0 += DEPTH)
     for (long j = j0; j < min(panels_b, j0 + wide); j++)
       for (long i = i0; i < min(panels_a, i0 + high); i++)
@@ -367,6 +365,6 @@ def _by_panels(calls: Calls, p: _Product) -> None:
     high, wide = (_BLOCK * 2, _BLOCK) if m * n > 512 * 512 else (_BLOCK, 2)
     groups = -(-m // (panel.rows * high)) * -(-n // (panel.columns * wide)) * math.prod(p.extents)
     calls.start(
-        source, "multiply", groups, 1, *packed, p.out.mem, p.out.offset, m, n, k, high, wide, p.out.strides[-2],
+        source, "multiply", groups, 1, *packed, p.out.mem, m, n, k, high, wide, p.out.strides[-2],
         _four(p.extents), *map(_four, leads), _four(p.leads[2]),
     )  # fmt: skip
