@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from .base import Native
 from .openclcalls import Calls, Device, native
+from .openclfft import transforms
 from .openclmatmul import matmul
 from .openclsort import argsort, searchsorted, sort
 
@@ -13,5 +14,5 @@ from .openclsort import argsort, searchsorted, sort
 def natives(device: Device) -> Mapping[str, Native]:
     """Return a device's natives by name."""
     calls = Calls(device)
-    found = {"matmul": matmul, "sort": sort, "argsort": argsort, "searchsorted": searchsorted}
+    found = {"matmul": matmul, "sort": sort, "argsort": argsort, "searchsorted": searchsorted, **transforms(calls)}
     return {name: native(fn, calls) for name, fn in found.items()}
