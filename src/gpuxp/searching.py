@@ -63,7 +63,7 @@ def searchsorted(a: Any, v: Any, /, side: Any = "left", sorter: Any = None) -> n
     _refuse_search(x, values, side, *order)
     result = library(
         "searchsorted",
-        lambda *arrays: np.searchsorted(*arrays[:2], side, *arrays[2:]),
+        lambda a, v, *order: NUMPY.searchsorted(a, v, side, *order),
         [x, values, *order],
         values.shape,
         INTP,

@@ -191,13 +191,16 @@ class OpenCLBackend:
         """Return a launch; programs are built when they are first used, for the form that the data needs."""
         return self._programs.get(kernel).launch
 
-    def build(self, source: str, entry: str = ENTRY) -> Any:
+    def build(self, source: str) -> Any:
         """Compile source text and return its kernel."""
+        return cl.Kernel(self.program(source), ENTRY)
+
+    def program(self, source: str) -> Any:
+        """Compile source text."""
         try:
-            program = cl.Program(self._context, source).build(self._options, cache_dir=False)  # that cache unpickles
+            return cl.Program(self._context, source).build(self._options, cache_dir=False)  # that cache unpickles
         except cl.Error as error:
             raise Unsupported(f"its compiler failed: {error}") from error
-        return cl.Kernel(program, entry)
 
     def enqueue(self, built: Any, grid: Grid, mems: Sequence[Any], packed: bytes, by_value: bool) -> None:
         """Start a kernel."""

@@ -44,8 +44,8 @@ class Device(Protocol):
         """Return a kernel, ready to launch."""
         ...
 
-    def build(self, source: str, entry: str = ...) -> Any:
-        """Compile source text and return its kernel."""
+    def program(self, source: str) -> Any:
+        """Compile source text."""
         ...
 
     def start(self, built: Any, groups: int, threads: int, args: Sequence[Any]) -> None:
@@ -64,14 +64,15 @@ class Calls:
         self.device = device
         self.most_threads = int(device.device.max_work_group_size)
         self.local_bytes = int(device.device.local_mem_size)
-        self._built: dict[tuple[str, str], Any] = {}
+        self._built: dict[str, dict[str, Any]] = {}  # kernels by source text and name
 
     def start(self, source: str, entry: str, groups: int, threads: int, *args: Any) -> None:
         """Run a kernel of a source text, which is built once; the text must be one of a bounded number."""
-        built = self._built.get((source, entry))
+        built = self._built.get(source)
         if built is None:
-            built = self._built[source, entry] = self.device.build(source, entry)
-        self.device.start(built, groups, threads, args)
+            program = self.device.program(source)
+            built = self._built[source] = {k.function_name: k for k in program.all_kernels()}
+        self.device.start(built[entry], groups, threads, args)
 
     def each(self, source: str, entry: str, count: int, *args: Any) -> None:
         """Run a kernel that does item ``get_global_id(0)`` of `count`, which it is told as its last argument."""

@@ -104,7 +104,8 @@ kernel void chirp_out(global const T* from, global T* to, global const T* chirp,
 /* the whole spectrum of real values, from half of it */
 kernel void mirror(global const T* from, global T* to, long from0, long extent, long n, long inner,
     long count) {
-  const long item = get_global_id(0), k = item / inner % n, i = item % inner, half_n = n / 2, at = k <= half_n ? k : n - k;
+  const long item = get_global_id(0), k = item / inner % n, i = item % inner;
+  const long half_n = n / 2, at = k <= half_n ? k : n - k;
   if (item >= count) return;
   T value = at < extent ? from[from0 + (item / inner / n * extent + at) * inner + i] : (T)(0);
   if (at == 0 || 2 * at == n) value.y = 0;

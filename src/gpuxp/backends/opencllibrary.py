@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from .base import Native
 from .openclcalls import Calls, Device, native
@@ -10,9 +10,15 @@ from .openclfft import transforms
 from .openclmatmul import matmul
 from .openclsort import argsort, searchsorted, sort
 
+_OWN: dict[str, Callable[..., None]] = {
+    "matmul": matmul,
+    "sort": sort,
+    "argsort": argsort,
+    "searchsorted": searchsorted,
+}
+
 
 def natives(device: Device) -> Mapping[str, Native]:
     """Return a device's natives by name."""
     calls = Calls(device)
-    found = {"matmul": matmul, "sort": sort, "argsort": argsort, "searchsorted": searchsorted, **transforms(calls)}
-    return {name: native(fn, calls) for name, fn in found.items()}
+    return {name: native(fn, calls) for name, fn in (_OWN | transforms(calls)).items()}

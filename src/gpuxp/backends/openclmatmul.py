@@ -84,9 +84,7 @@ def matmul(calls: Calls, a: Operand, b: Operand, out: Operand) -> None:
 
 def _widened(o: Operand, axis: int) -> Operand:
     """Return a view with a dimension of one element put before `axis`."""
-    return o._replace(
-        shape=(*o.shape[:axis], 1, *o.shape[axis:]), strides=(*o.strides[:axis], 0, *o.strides[axis:])
-    )
+    return o._replace(shape=(*o.shape[:axis], 1, *o.shape[axis:]), strides=(*o.strides[:axis], 0, *o.strides[axis:]))
 
 
 def _broadcast(o: Operand, lead: tuple[int, ...]) -> Operand:
@@ -112,9 +110,7 @@ def _product(calls: Calls, a: Operand, b: Operand, out: Operand) -> _Product:
         extents, leads = (math.prod(lead),), tuple((math.prod(o.shape[-2:]) * o.dtype.itemsize,) for o in (a, b, out))
     missing = _LEAD - len(extents)
     size = out.dtype.itemsize
-    a, b, out = (
-        o._replace(offset=o.offset // size, strides=tuple(s // size for s in o.strides)) for o in (a, b, out)
-    )
+    a, b, out = (o._replace(offset=o.offset // size, strides=tuple(s // size for s in o.strides)) for o in (a, b, out))
     return _Product(
         a, b, out, (1,) * missing + extents, tuple((0,) * missing + tuple(s // size for s in lead) for lead in leads)
     )
@@ -294,8 +290,8 @@ def _panels(name: str, panel: _Panel) -> str:
 #define COLUMNS {panel.columns}
 #define DEPTH {_DEPTH}
 /* pack rows into panels of `rows`, step by step, and fill up with zeros */
-kernel void pack(global const T* from, global {part}* to, long from0, long rows, long extent, long k, long row, long step,
-    long4 extents, long4 lead, long count) {{
+kernel void pack(global const T* from, global {part}* to, long from0, long rows, long extent, long k, long row,
+    long step, long4 extents, long4 lead, long count) {{
   const long item = get_global_id(0), chunks = (k + DEPTH - 1) / DEPTH, panels = (extent + rows - 1) / rows;
   if (item >= count) return;
   const long chunk = item % chunks, panel = item / chunks % panels, batch = item / chunks / panels;
@@ -310,8 +306,8 @@ kernel void pack(global const T* from, global {part}* to, long from0, long rows,
     for (long r = real; r < rows; r++) {{ to[r] = 0; {"to[rows + r] = 0;" if planes == 2 else ""} }}
   }}
 }}
-void block(global const {part}* a, global const {part}* b, global T* out, long out_row, int steps, int rows, int columns,
-    bool first) {{
+void block(global const {part}* a, global const {part}* b, global T* out, long out_row, int steps, int rows,
+    int columns, bool first) {{
   {vector} {", ".join(f"{c} = 0" for c in names)};
   for (int s = 0; s < steps; s++, a += ROWS * {planes}, b += COLUMNS * {planes}) {{
     {newline.join(loads + steps)}

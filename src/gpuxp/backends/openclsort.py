@@ -276,8 +276,8 @@ def searchsorted(calls: Calls, a: Operand, v: Operand, *rest: Operand, side: str
             calls.copy(sorter[0], places)
         extra = [places.mem, wrong]
     source = _search_source(_order(dtype, calls.device.dialect, False), bool(sorter))
-    offsets = (o.offset // dtype.itemsize for o in (a, v))
-    calls.each(source, "search", math.prod(v.shape), a.mem, v.mem, made.mem, *extra, *offsets, a.shape[0], int(side == "right"))
+    numbers = (*(o.offset // dtype.itemsize for o in (a, v)), a.shape[0], int(side == "right"))
+    calls.each(source, "search", math.prod(v.shape), a.mem, v.mem, made.mem, *extra, *numbers)
     if sorter:
         seen = np.zeros(1, np.int32)
         calls.device.read(wrong, 0, seen)
