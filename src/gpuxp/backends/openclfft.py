@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..dtypes import DType
+from ..errors import Unsupported
 from .base import Operand
 from .openclcalls import Calls
 from .openclfftcode import COLUMNS, source
@@ -67,7 +68,9 @@ class Transforms:
         calls, part = self.calls, _part(dtype)
         group = calls.device.dialect.group
         room = 1 << ((calls.device.local_bytes - 24 * COLUMNS) // (4 * part.itemsize)).bit_length() - 1
-        most, threads = (min(room, _MOST), min(_THREADS, calls.most_threads)) if group else (min(room, _MOST), 1)
+        most, threads = min(room, _MOST), min(_THREADS, calls.most_threads) if group else 1
+        if most < 8 * _SIDE:
+            raise Unsupported(f"{calls.device.name} has too little local memory")
         names = calls.device.dialect
         return source(names.types[part.name], most, threads, names.names["vectorize"]), most, threads
 

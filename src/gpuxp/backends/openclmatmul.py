@@ -200,9 +200,14 @@ void multiply(global const T* A, global const T* B, global T* out, long a0, long
     barrier(CLK_LOCAL_MEM_FENCE);
     for (int s = 0; s < DEPTH; s++) {{
       T a[EACH], b[EACH];
+      #pragma unroll
       for (int i = 0; i < EACH; i++) a[i] = As[s][y + i * SIDE];
+      #pragma unroll
       for (int j = 0; j < EACH; j++) b[j] = Bs[s][x + j * SIDE];
-      for (int i = 0; i < EACH; i++) for (int j = 0; j < EACH; j++) {{ {add} }}
+      #pragma unroll
+      for (int i = 0; i < EACH; i++)
+        #pragma unroll
+        for (int j = 0; j < EACH; j++) {{ {add} }}
     }}
     barrier(CLK_LOCAL_MEM_FENCE);
   }}
@@ -245,7 +250,7 @@ class _Panel(NamedTuple):
 def _panel(name: str, bits: int) -> _Panel:
     """Return the largest block of results that the vector registers hold."""
     part = np.dtype(name).itemsize // (2 if name.startswith("complex") else 1)
-    width = min(16, bits // 8 // part)
+    width = max(2, min(16, bits // 8 // part))
     many = bits >= 512  # 32 registers
     if name.startswith("complex"):
         return _Panel(6 if many else 3, 2, width)
