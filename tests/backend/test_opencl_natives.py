@@ -445,3 +445,9 @@ def test_a_place_out_of_range_raises_at_the_call(on_device: None) -> None:
         with pytest.raises(ValueError, match="out of range"):
             gpuxp.searchsorted(a, [3.0], sorter=gpuxp.asarray(sorter))
     assert int(gpuxp.searchsorted(a, 3.0, sorter=gpuxp.arange(400))) == 3
+
+
+def test_any_byte_but_zero_is_true(backend: Any) -> None:
+    a = np.arange(400, dtype=np.uint8).reshape(20, 20)
+    want = (a != 0) @ (a.T != 0)
+    assert np.array_equal(want, call(backend, "matmul", [a.view(bool), a.T.view(bool)], np.zeros_like(want)))

@@ -35,7 +35,8 @@ void stage{radix}(local const P* restrict xr, local const P* restrict xi, local 
 
 # A pass: transforms of `size` values, of which a group does some columns side by side
 _PASS = """
-kernel void pass(global const T* restrict from, global T* restrict to, global const T* restrict roots, long from0,
+kernel __attribute__((reqd_work_group_size(THREADS, 1, 1)))
+void pass(global const T* restrict from, global T* restrict to, global const T* restrict roots, long from0,
     long n, long inner, long columns, long done, long size_, long shift_, long radices, long swaps, P scale) {{
   local P ar[MOST], ai[MOST], br[MOST], bi[MOST];
   local long ins[{columns}], outs[{columns}], turns[{columns}];

@@ -43,6 +43,11 @@ long at(long batch, long4 extents, long4 strides) {
 """
 
 
+def _value(name: str) -> str:
+    """Return what is read of an element: of a bool whether it is not zero, whatever its byte."""
+    return "((X) != 0)" if name == "bool" else "(X)"
+
+
 class _Product(NamedTuple):
     """What is multiplied: all strides and offsets count elements."""
 
@@ -173,6 +178,7 @@ def _tiles(name: str, side: int, each: int, depth: int) -> str:
 #define EACH {each}
 #define TILE (SIDE * EACH)
 #define DEPTH {depth}
+#define VALUE(X) {_value(name)}
 kernel __attribute__((reqd_work_group_size(SIDE * SIDE, 1, 1)))
 void multiply(global const T* A, global const T* B, global T* out, long a0, long b0,
     long m, long n, long k, long a_row, long a_step, long b_step, long b_column, long out_row,
@@ -194,8 +200,8 @@ void multiply(global const T* A, global const T* B, global T* out, long a0, long
       const bool by_step = a_step == 1, by_column = b_column == 1;
       const int ka = by_step ? e % DEPTH : e / TILE, r = by_step ? e / DEPTH : e % TILE;
       const int kb = by_column ? e / TILE : e % DEPTH, c = by_column ? e % TILE : e / DEPTH;
-      As[ka][r] = ka < steps && r < rows ? A[r * a_row + (k0 + ka) * a_step] : (T)(0);
-      Bs[kb][c] = kb < steps && c < columns ? B[c * b_column + (k0 + kb) * b_step] : (T)(0);
+      As[ka][r] = ka < steps && r < rows ? VALUE(A[r * a_row + (k0 + ka) * a_step]) : (T)(0);
+      Bs[kb][c] = kb < steps && c < columns ? VALUE(B[c * b_column + (k0 + kb) * b_step]) : (T)(0);
     }}
     barrier(CLK_LOCAL_MEM_FENCE);
     for (int s = 0; s < DEPTH; s++) {{
@@ -294,6 +300,7 @@ def _panels(name: str, panel: _Panel) -> str:
 #define ROWS {panel.rows}
 #define COLUMNS {panel.columns}
 #define DEPTH {_DEPTH}
+#define VALUE(X) {_value(name)}
 /* pack rows into panels of `rows`, step by step, and fill up with zeros */
 kernel void pack(global const T* from, global {part}* to, long from0, long rows, long extent, long k, long row,
     long step, long4 extents, long4 lead, long count) {{
@@ -305,7 +312,7 @@ kernel void pack(global const T* from, global {part}* to, long from0, long rows,
   to += ((batch * panels + panel) * k + first) * rows * {planes};
   for (long s = first; s < last; s++, to += rows * {planes}) {{
     for (long r = 0; r < real; r++) {{
-      const T value = from[r * row + s * step];
+      const T value = VALUE(from[r * row + s * step]);
       {"to[r] = value.x; to[rows + r] = value.y;" if planes == 2 else "to[r] = value;"}
     }}
     for (long r = real; r < rows; r++) {{ to[r] = 0; {"to[rows + r] = 0;" if planes == 2 else ""} }}

@@ -81,12 +81,13 @@ void merge_range(local const T* from, local T* to,
 }
 
 /* sort blocks of SPAN elements, or several short rows at once */
-kernel void blocks(global const T* from, global T* to,
+kernel __attribute__((reqd_work_group_size(THREADS, 1, 1)))
+void blocks(global const T* from, global T* to,
 @   global P* to_places,
     long from0, long n, long rows) {
   local T first_keys[SPAN], second_keys[SPAN];
 @ local P first_places[SPAN], second_places[SPAN];
-  const int thread = get_local_id(0), threads = get_local_size(0);
+  const int thread = get_local_id(0), threads = THREADS;
   const long group = get_group_id(0), per_row = (n + SPAN - 1) / SPAN;
   long start, origin;
   int count, segment;
@@ -142,13 +143,14 @@ kernel void blocks(global const T* from, global T* to,
 }
 
 /* merge neighbouring runs of `width` elements of each row; a group writes SPAN elements */
-kernel void merge(global const T* from, global T* to,
+kernel __attribute__((reqd_work_group_size(THREADS, 1, 1)))
+void merge(global const T* from, global T* to,
 @   global const P* from_places, global P* to_places,
     long n, long width) {
   local T keys[SPAN], merged[SPAN];
 @ local P places[SPAN], merged_places[SPAN];
   local long limits[2];
-  const int thread = get_local_id(0), threads = get_local_size(0);
+  const int thread = get_local_id(0), threads = THREADS;
   const long per_row = (n + SPAN - 1) / SPAN, row = get_group_id(0) / per_row * n;
   const long first = get_group_id(0) % per_row * SPAN, last = min(n, first + SPAN);
   const long base = first / (2 * width) * (2 * width), middle = min(n, base + width), end = min(n, base + 2 * width);
@@ -184,9 +186,10 @@ kernel void merge(global const T* from, global T* to,
 
 
 @lru_cache(maxsize=256)
-def _sort_source(order: str, span: int, place: str) -> str:
+def _sort_source(order: str, span: int, threads: int, place: str) -> str:
     """Return the source that sorts elements, and their places if `place` is a type for them."""
-    return f"{order}#define SPAN {span}\n#define RUN {_RUN}\n#define P {place}\n{_chosen(_SORT, bool(place))}"
+    sizes = f"#define SPAN {span}\n#define RUN {_RUN}\n#define THREADS {threads}\n"
+    return f"{order}{sizes}#define P {place}\n{_chosen(_SORT, bool(place))}"
 
 
 def sort(calls: Calls, x: Operand, out: Operand, axis: int) -> None:
@@ -212,8 +215,8 @@ def _sort_rows(calls: Calls, rows: Operand, outs: Sequence[Operand], descending:
     each = 2 * sum(o.dtype.itemsize for o in outs)  # bytes of local memory
     span = min(_MOST[dialect.group], 1 << (calls.local_bytes // 2 // each).bit_length() - 1)
     place = type_name(outs[1].dtype, dialect) if len(outs) > 1 else ""
-    source = _sort_source(_order(rows.dtype, dialect, descending), span, place)
     threads = min(_GROUP, calls.most_threads) if dialect.group else 1
+    source = _sort_source(_order(rows.dtype, dialect, descending), span, threads, place)
     groups = count * -(-n // span) if n >= span else -(-count // (span // n))
     passes = max(0, (-(-n // span) - 1).bit_length())
     ends = [[o.mem for o in outs]]  # what the passes write in turn; the last one writes here
