@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import gpuxp
 from gpuxp.array import wrap
-from gpuxp.backends import opencl, openclfft
+from gpuxp.backends import opencl, openclblas, openclfft
 from gpuxp.backends.base import Operand
 from gpuxp.backends.openclcalls import Calls
 from gpuxp.backends.opencllibrary import natives
@@ -42,7 +42,7 @@ BACKENDS: dict[str, Any] = {}
 def backend_of(name: str) -> Any:
     """Return a device that works like a CPU or like a GPU; each is opened once."""
     if name not in BACKENDS:
-        BACKENDS[name] = backend = opencl.OpenCLBackend("0", DIALECTS[name.split()[-1]])
+        BACKENDS[name] = backend = opencl.OpenCLBackend("0", DIALECTS[name.rpartition(" ")[2]])
         if name.startswith("modest"):
             backend.device, backend.local_bytes = MODEST, MODEST.local_mem_size // 2
             backend.library = natives(backend)
@@ -451,3 +451,53 @@ def test_any_byte_but_zero_is_true(backend: Any) -> None:
     a = np.arange(400, dtype=np.uint8).reshape(20, 20)
     want = (a != 0) @ (a.T != 0)
     assert np.array_equal(want, call(backend, "matmul", [a.view(bool), a.T.view(bool)], np.zeros_like(want)))
+
+
+class StandInBlas:
+    """PyCLBlast's face: it multiplies on the host what its arguments describe."""
+
+    def __init__(self, fails: bool) -> None:
+        self.fails, self.done = fails, 0
+
+    def gemm(
+        self, queue: Any, m: int, n: int, k: int, a: Any, b: Any, c: Any, a_step: int, b_step: int, c_step: int,
+        alpha: Any, beta: Any, a_transposed: bool, b_transposed: bool, a0: int, b0: int, c0: int,
+    ) -> None:  # fmt: skip
+        if self.fails:
+            raise RuntimeError("PyCLBlast: 'CLBlastXgemm' failed: no kernel")
+        found = []
+        for array, rows, columns, step, transposed, start in (
+            (a, m, k, a_step, a_transposed, a0), (b, k, n, b_step, b_transposed, b0),
+        ):  # fmt: skip
+            raw = np.empty(array.base_data.size // array.dtype.itemsize, array.dtype)
+            opencl.cl.enqueue_copy(queue, raw, array.base_data)
+            assert step >= (rows if transposed else columns)
+            strides = (1, step) if transposed else (step, 1)
+            in_bytes = [s * raw.itemsize for s in strides]
+            found.append(np.lib.stride_tricks.as_strided(raw[start:], (rows, columns), in_bytes))
+        assert (alpha, beta, c_step, c0) == (1, 0, n, 0)
+        opencl.cl.enqueue_copy(queue, c.base_data, np.ascontiguousarray(found[0] @ found[1]))
+        self.done += 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "complex128", "int32"])
+def test_clblast_multiplies_where_it_is_installed(monkeypatch: pytest.MonkeyPatch, dtype: str, fails: bool) -> None:
+    blas = StandInBlas(fails)
+    monkeypatch.setattr(openclblas, "library", lambda: blas)
+    rng = np.random.default_rng(0)
+    wide = rng.integers(-9, 9, (2, 90, 230)).astype(dtype)
+    a, b = wide[0, :, 3:73], wide[1, 10:80, 100:]
+    layouts = [(a, b), (b.T, a.T), (a[None], b[None]), (a[:, ::-1], b), (np.broadcast_to(a[0], a.shape), b)]
+    for group, (x, y) in ((g, pair) for g in ("group", "alone") for pair in layouts):
+        want = x @ y
+        assert np.array_equal(want, call(backend_of(group), "matmul", [x, y], np.zeros_like(want)))
+    assert blas.done == (0 if fails or dtype == "int32" else 3)  # of layouts that it takes, on a GPU
+
+
+def test_a_clblast_that_does_not_load_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> Any:
+        raise OSError(f"{name}: libclblast.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(openclblas.importlib, "import_module", fail)
+    assert openclblas.library.__wrapped__() is None

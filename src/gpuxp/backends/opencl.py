@@ -146,6 +146,11 @@ class OpenCLBackend:
         )
         self.library = natives(self)
 
+    @property
+    def queue(self) -> Any:
+        """PyOpenCL's queue, for other libraries."""
+        return self._queue
+
     def alloc(self, nbytes: int) -> Memory:
         """Return memory from the pool; when it is out, give back what the pool holds and try once more."""
         for last in (False, True):

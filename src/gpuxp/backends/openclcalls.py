@@ -28,6 +28,11 @@ class Device(Protocol):
     device: Any  # PyOpenCL's
     local_bytes: int
 
+    @property
+    def queue(self) -> Any:
+        """PyOpenCL's queue."""
+        ...
+
     def alloc(self, nbytes: int) -> Any:
         """Return memory."""
         ...

@@ -13,6 +13,7 @@ import numpy as np
 from ..dtypes import BOOL, DType
 from ..geometry import broadcast_strides, collapse
 from ..kernel import Inst, Kernel, Reduction
+from . import openclblas
 from .base import Arg, Operand
 from .launching import packed_strides
 from .openclcalls import Calls, is_aligned
@@ -79,11 +80,9 @@ def matmul(calls: Calls, a: Operand, b: Operand, out: Operand) -> None:
         return
     a, b = (_taken(calls, o, out.dtype) for o in (a, b))
     made = calls.target(out)
-    product = _product(calls, a, b, made)
-    if calls.device.dialect.group:
-        _by_tiles(calls, product)
-    else:
-        _by_panels(calls, product)
+    group = calls.device.dialect.group
+    if not (group and math.prod(lead) == 1 and openclblas.multiply(calls.device.queue, a, b, made)):
+        (_by_tiles if group else _by_panels)(calls, _product(calls, a, b, made))
     calls.copy(made, out)
 
 
