@@ -10,6 +10,7 @@ from . import dtypes
 from .array import ndarray
 from .convert import as_operand, asarray, host_call, library, runtime_for
 from .geometry import Ghost, strides_in_order
+from .manipulation import roll
 from .ufunc import UFUNCS, into
 
 
@@ -131,14 +132,18 @@ def _frequencies(values: Any, dtype: Any, device: object) -> ndarray:
 
 def fftshift(x: Any, /, axes: Any = None) -> ndarray:
     """Move the zero frequency to the middle."""
-    found: ndarray = host_call("fft.fftshift", np.fft.fftshift, as_operand(x, runtime_for("fftshift", (x,))), axes)
-    return found
+    return _shifted(as_operand(x, runtime_for("fftshift", (x,))), axes, 1)
 
 
 def ifftshift(x: Any, /, axes: Any = None) -> ndarray:
     """Undo `fftshift`."""
-    found: ndarray = host_call("fft.ifftshift", np.fft.ifftshift, as_operand(x, runtime_for("ifftshift", (x,))), axes)
-    return found
+    return _shifted(as_operand(x, runtime_for("ifftshift", (x,))), axes, -1)
+
+
+def _shifted(x: ndarray, axes: Any, sign: int) -> ndarray:
+    """Move all elements by half the length of each axis."""
+    places = tuple(range(x.ndim)) if axes is None else axes if np.iterable(axes) else (axes,)
+    return roll(x, tuple(sign * (x.shape[d] // 2) for d in places), tuple(places))
 
 
 __all__ = [

@@ -411,6 +411,16 @@ np.fft.fftn(np.zeros((3, 0)), s=(3, 2), axes=(0, 1))
 np.sort(np.zeros((3, 0)), axis=0)
 np.zeros((3, 0)) @ np.zeros((0, 2))
 np.searchsorted(np.zeros(0), a[0])
+np.vecdot(z, z[0])
+np.vecdot(t, t[:, :1], axis=0)
+np.linalg.vecdot(i, i)
+np.tensordot(t, t, axes=([0, 2], [0, 2]))
+np.tensordot(a, i[:, :60].T, axes=(0, 0))
+np.tensordot(t[0], z, axes=0)
+np.dot(t, t[0].T)
+np.linalg.matrix_power(i[:30, :30], 5)
+np.linalg.matrix_power(np.ones((2, 3, 3)), 0) @ t[0, :3]
+np.linalg.cross(t[..., :3], t[1, :, 3:6]) @ t[0, :3]
 """.strip().splitlines()
 
 
@@ -501,3 +511,36 @@ def test_a_clblast_that_does_not_load_counts_as_none(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(openclblas.importlib, "import_module", fail)
     assert openclblas.library.__wrapped__() is None
+
+
+@pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning", "ignore:divide by zero")
+@pytest.mark.parametrize("order", [None, 2, 1, 0, 3, 0.5, -1, math.inf, -math.inf])
+@pytest.mark.parametrize("dtype", ["int8", "float32", "float64", "complex64", "complex128"])
+def test_norms_run_on_the_device(on_device: None, order: Any, dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    a = (rng.standard_normal((5, 6, 7)) * 4 + 0.1j * rng.standard_normal(7)).astype(dtype)
+    x = gpuxp.asarray(a)
+    for axis, keepdims in ((0, False), (-1, True), ((0, 2), False), (None, True)):
+        want = np.linalg.vector_norm(a, axis=axis, keepdims=keepdims, ord=2 if order is None else order)
+        got = np.asarray(gpuxp.linalg.vector_norm(x, axis=axis, keepdims=keepdims, ord=2 if order is None else order))
+        assert (got.dtype, got.shape) == (want.dtype, want.shape)
+        assert np.allclose(got, want, 1e-5)
+    if order not in (2, 0, 3, 0.5):  # 2 is by singular values, the others are no norms of matrices
+        for axes, keepdims in (((-2, -1), True), ((2, 0), False)):
+            want = np.linalg.norm(a, order, axes, keepdims)
+            got = np.asarray(gpuxp.linalg.norm(x, order, axes, keepdims))
+            assert (got.dtype, got.shape) == (want.dtype, want.shape)
+            assert np.allclose(got, want, 1e-5)
+    assert np.allclose(np.asarray(gpuxp.linalg.matrix_norm(x)), np.linalg.matrix_norm(a), 1e-5)
+
+
+def test_products_that_do_not_fit_are_refused(on_device: None) -> None:
+    x = gpuxp.ones((3, 4))
+    for call, why in (
+        (lambda: gpuxp.tensordot(x, x, axes=1), "shape-mismatch"),
+        (lambda: gpuxp.tensordot(x, x, axes=([0, 0], [0, 0])), "duplicate axes"),
+        (lambda: gpuxp.vecdot(x, gpuxp.ones((3, 5))), "mismatch"),
+        (lambda: gpuxp.linalg.cross(x, x), "3 elements"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            call()

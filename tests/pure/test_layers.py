@@ -38,6 +38,7 @@ LAYERS = [
     "creation",
     "manipulation",
     "searching elementwise",
+    "products",
     "linalg fft random hostnames special",
     "methods explain",
     "namespace",
