@@ -12,6 +12,7 @@ from .creation import eye
 from .elementwise import matmul
 from .manipulation import broadcast_to, moveaxis, stack
 from .reductions import Axis
+from .reductions import any as _any
 from .reductions import max as _max
 from .reductions import min as _min
 from .reductions import sum as _sum
@@ -23,10 +24,14 @@ _BY_SVD = (2, -2, "nuc")
 def vecdot(a: ndarray, b: ndarray, axis: int) -> ndarray:
     """Return the products of vectors, the first ones conjugated."""
     first, second = moveaxis(a, axis, -1), moveaxis(b, axis, -1)
+    if first.shape[-1] != second.shape[-1]:
+        raise ValueError(f"vecdot: a mismatch of the vectors' lengths: {first.shape[-1]} and {second.shape[-1]}")
     if first.dtype.kind == "c":
         first = UFUNCS["conjugate"](first)
-    found: ndarray = matmul(first[..., None, :], second[..., :, None])[..., 0, 0]
-    return found
+    products = first * second
+    if products.dtype == np.bool_:
+        return _any(products, axis=-1)
+    return _sum(products, axis=-1, dtype=products.dtype)
 
 
 def tensordot(a: ndarray, b: ndarray, axes: Any) -> ndarray:

