@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .array import copy_of, layout, ndarray, view_of
-from .convert import as_operand, host_call, library, runtime_for
-from .dtypes import INTP
+from .array import VALUE, copy_of, layout, ndarray, view_of
+from .convert import as_operand, evaluate, host_call, library, runtime_for
+from .dtypes import INTP, NUMPY
 from .errors import AxisError
 from .manipulation import ravel
 from .ufunc import check_writeable, select
@@ -58,11 +58,30 @@ def flatnonzero(a: Any) -> ndarray:
 
 def searchsorted(a: Any, v: Any, /, side: Any = "left", sorter: Any = None) -> ndarray:
     """Return where the elements of `v` belong in the sorted array `a`."""
-    runtime = runtime_for("searchsorted", (a, v, sorter))
-    found: ndarray = host_call(
-        "searchsorted", np.searchsorted, as_operand(a, runtime), as_operand(v, runtime), side, sorter
+    given = (a, v) if sorter is None else (a, v, sorter)
+    x, values, *order = _together("searchsorted", *given)
+    _refuse_search(x, values, side, *order)
+    result = library(
+        "searchsorted",
+        lambda a, v, *order: NUMPY.searchsorted(a, v, side, *order),
+        [x, values, *order],
+        values.shape,
+        INTP,
+        side=side,
     )
-    return found
+    if not values.ndim:
+        result._state = VALUE
+    if order:
+        evaluate(result)  # an index that is out of range raises here
+    return result
+
+
+def _refuse_search(a: ndarray, v: ndarray, side: Any, sorter: ndarray | None = None) -> None:
+    """Raise NumPy's error for arguments that it refuses: it is asked with arrays that have no elements."""
+    places = None if sorter is None else np.empty((0,) * sorter.ndim, sorter.dtype)
+    NUMPY.searchsorted(np.empty((0,) * a.ndim, a.dtype), np.empty(0, v.dtype), side, places)
+    if sorter is not None and sorter.shape != a.shape:
+        raise ValueError("sorter.size must equal a.size")
 
 
 _KINDS = (None, "quicksort", "mergesort", "heapsort", "stable")

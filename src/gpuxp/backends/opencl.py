@@ -21,6 +21,7 @@ from ..errors import Unsupported
 from ..kernel import Kernel
 from .base import Caps, Launch, Native
 from .launching import Grid, Programs
+from .opencllibrary import natives
 
 try:
     import pyopencl as cl
@@ -115,7 +116,7 @@ class Memory:
 class OpenCLBackend:
     """One OpenCL device."""
 
-    library: Mapping[str, Native] = {}
+    library: Mapping[str, Native]
 
     def __init__(self, which: str, dialect: Dialect | None = None) -> None:
         self.device = device = _find(which)
@@ -143,6 +144,12 @@ class OpenCLBackend:
             description=f"{device.name.strip()} ({device.platform.name.strip()})",
             info={"driver": device.driver_version, "version": device.version},
         )
+        self.library = natives(self)
+
+    @property
+    def queue(self) -> Any:
+        """PyOpenCL's queue, for other libraries."""
+        return self._queue
 
     def alloc(self, nbytes: int) -> Memory:
         """Return memory from the pool; when it is out, give back what the pool holds and try once more."""
@@ -191,11 +198,14 @@ class OpenCLBackend:
 
     def build(self, source: str) -> Any:
         """Compile source text and return its kernel."""
+        return cl.Kernel(self.program(source), ENTRY)
+
+    def program(self, source: str) -> Any:
+        """Compile source text."""
         try:
-            program = cl.Program(self._context, source).build(self._options, cache_dir=False)  # that cache unpickles
+            return cl.Program(self._context, source).build(self._options, cache_dir=False)  # that cache unpickles
         except cl.Error as error:
             raise Unsupported(f"its compiler failed: {error}") from error
-        return cl.Kernel(program, ENTRY)
 
     def enqueue(self, built: Any, grid: Grid, mems: Sequence[Any], packed: bytes, by_value: bool) -> None:
         """Start a kernel."""
@@ -211,3 +221,16 @@ class OpenCLBackend:
         if grid.scratch:
             built.set_arg(place + 1, cl.LocalMemory(grid.scratch))
         cl.enqueue_nd_range_kernel(self._queue, built, grid.items, grid.threads)
+
+    def start(self, built: Any, groups: int, threads: int, args: Sequence[Any]) -> None:
+        """Start a kernel: memory, integers (as ``long``) and NumPy scalars are its arguments."""
+        for place, value in enumerate(args):
+            if type(value) is Memory:
+                built.set_arg(place, value.buffer)
+            else:
+                built.set_arg(place, np.int64(value) if type(value) is int else value)
+        cl.enqueue_nd_range_kernel(self._queue, built, (groups * threads,), (threads,))
+
+    def clear(self, mem: Memory, offset: int, nbytes: int) -> None:
+        """Fill memory with zeros."""
+        cl.enqueue_fill_buffer(self._queue, mem.buffer, np.uint8(0), offset, nbytes)
