@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import gathering
 from .array import VALUE, HostArray, adopted, contents, copy_of, held, host, is_pending, ndarray, root, view_of
 from .convert import as_operand, asarray, host_call, runtime_for
 from .dtypes import BOOL
@@ -77,7 +78,11 @@ def getitem(self: ndarray, key: Any) -> ndarray:
     plain, kind = classify(key)
     if kind == BASIC:
         return _basic(self, plain)
-    result: ndarray = host_call("take", _read, self, plain if type(plain) is tuple else (plain,))
+    full = plain if type(plain) is tuple else (plain,)
+    if not self._runtime.host_visible:
+        runtime_for("__getitem__", (self, *full))
+        return gathering.read(self, full)
+    result: ndarray = host_call("take", _read, self, full)
     return result
 
 
@@ -115,7 +120,8 @@ def setitem(self: ndarray, key: Any, value: Any) -> None:
         target = view_of(self, geometry)
         _store(target, _operand(value, target, runtime))
         return
-    runtime_for("__setitem__", (self, value, *(plain if type(plain) is tuple else (plain,))))
+    full = plain if type(plain) is tuple else (plain,)
+    runtime_for("__setitem__", (self, value, *full))
     if kind == MASK and _mask_fits(self, plain):
         there = contents(plain) if type(plain) is ndarray else plain
         if there is not None and _write_small(self, there, value):
@@ -129,7 +135,10 @@ def setitem(self: ndarray, key: Any, value: Any) -> None:
             choose(runtime, self._view, mask, operand._view, self._view)
             return
         value = operand
-    update(self, runtime, "put", _write, plain if type(plain) is tuple else (plain,), _host_value(value))
+    if runtime.host_visible:
+        update(self, runtime, "put", _write, full, _host_value(value))
+    else:
+        gathering.write(self, full, _operand(value, self, runtime))
 
 
 def _mask_fits(self: ndarray, mask: Any) -> bool:

@@ -21,6 +21,7 @@ from ..errors import Unsupported
 from ..kernel import Kernel
 from .base import Caps, Launch, Native
 from .launching import Grid, Programs
+from .openclgather import natives as gathering
 
 try:
     import pyopencl as cl
@@ -115,7 +116,7 @@ class Memory:
 class OpenCLBackend:
     """One OpenCL device."""
 
-    library: Mapping[str, Native] = {}
+    library: Mapping[str, Native]
 
     def __init__(self, which: str, dialect: Dialect | None = None) -> None:
         self.device = device = _find(which)
@@ -134,6 +135,7 @@ class OpenCLBackend:
         self._programs = Programs(self)
         self.units = device.max_compute_units
         self.local_bytes = device.local_mem_size // 2
+        self.library = {**gathering(self)}
         self.caps = Caps(
             dtypes=frozenset(d for d, name in SUPPORTED.items() if name in types),
             max_params=min(32, device.max_parameter_size // 16),
