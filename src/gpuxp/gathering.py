@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .array import HostArray, copy_of, fresh, held, host, ndarray, record_copy, view_of
+from .array import HostArray, copy_of, fresh, held, host, layout, ndarray, record_copy, view_of
 from .convert import library
-from .dtypes import BOOL, INT64
+from .dtypes import BOOL, INT64, check
 from .geometry import Shape, broadcast_shapes, broadcasts_to, strides_in_order
 from .tape import LIBRARY, MAP, Node
 from .ufunc import UFUNCS, assign, select
@@ -59,18 +59,21 @@ def put_at(target: ndarray, places: ndarray, values: ndarray, axis: int, unique:
     target._runtime.record(Node("put", LIBRARY, (target._view,), ins, loop, shape, attr, fn=write))
 
 
-def running(op: str, x: ndarray, axis: int = 0, out: ndarray | None = None, strides: Shape | None = None) -> ndarray:
+def running(op: str, x: ndarray, axis: int = 0) -> ndarray:
     """Return the running results of a binary op along an axis, in the dtype of `x`."""
     fn = UFUNCS[op].numpy.accumulate
-    result = fresh(x._runtime, x.shape, x.dtype, strides) if out is None else out
-    loop = (x.dtype, x.dtype)
+    strides = layout((x._ghost,), x.shape, x.itemsize)
+    if not x.size:
+        return fresh(x._runtime, x.shape, x.dtype)
+    return library("accumulate", lambda v: fn(v, axis, v.dtype), [x], x.shape, x.dtype, strides, op=op, axis=axis)
 
-    def run(v: HostArray) -> tuple[HostArray]:
-        return (fn(v, axis, v.dtype),)
 
-    attr = (("op", op), ("axis", axis))
-    x._runtime.record(Node("accumulate", LIBRARY, (result._view,), (x._view,), loop, x.shape, attr, fn=run))
-    return result
+def accumulate(op: str, x: ndarray, axis: int, dtype: Any) -> ndarray:
+    """Return what `numpy.ufunc.accumulate` gives."""
+    if dtype is not None:
+        dtype = check(dtype, op)
+    small = UFUNCS[op].numpy.accumulate(np.ones((1,) * x.ndim, x.dtype), axis, dtype)  # NumPy decides, and refuses
+    return running(op, x if x.dtype == small.dtype else copy_of(x, small.dtype), axis % x.ndim)
 
 
 def count(runtime: Runtime, n: int) -> ndarray:
@@ -88,13 +91,6 @@ def flat(x: ndarray) -> ndarray:
         copied = fresh(x._runtime, x.shape, x.dtype)
         record_copy(copied._view, x._view)
         return view_of(copied, copied._ghost.reshape(-1))
-
-
-def parted(x: ndarray, shape: Shape) -> ndarray:
-    """Return a contiguous array that nobody else sees in another shape."""
-    found = view_of(x, x._ghost.reshape(shape))
-    found._base = None
-    return found
 
 
 def filled(runtime: Runtime, shape: Shape, value: Any, dtype: Any = INT64) -> ndarray:
@@ -145,6 +141,17 @@ def on_device(runtime: Runtime, index: Index) -> ndarray:
     return index if isinstance(index, ndarray) else held(runtime, np.array(index, INT64))
 
 
+def common_shape(shapes: Sequence[Shape]) -> Shape:
+    """Return the shape that index arrays have together, or raise NumPy's error."""
+    try:
+        return broadcast_shapes(*shapes)
+    except ValueError:
+        listed = " ".join(str(s).replace(" ", "") for s in shapes)
+        raise IndexError(
+            f"shape mismatch: indexing arrays could not be broadcast together with shapes {listed}"
+        ) from None
+
+
 def joined(runtime: Runtime, places: Sequence[Index], extents: Sequence[int]) -> ndarray:
     """Return positions in several dimensions as positions in their product, in C order."""
     total: Any = places[0]
@@ -192,17 +199,23 @@ def write(array: ndarray, key: tuple[Any, ...], value: ndarray) -> None:
     """Do ``array[key] = value`` for a key with index arrays."""
     target = _Selection(array, key)
     shape = target.shape
-    lead = max(value.ndim - len(shape), 0)
-    if any(n != 1 for n in value.shape[:lead]) or not broadcasts_to(value.shape[lead:], shape):
-        shown = (str(s).replace(" ", "") for s in (value.shape, shape))
-        raise ValueError(
-            "shape mismatch: value array of shape {} could not be broadcast to indexing result of shape {}".format(*shown)
-        )
+    lead = refuse_values(value.shape, shape)
     if 0 not in shape:
         into, copied = target.merged()
         put_at(into, target.places, fitting(array, value.reshape(value.shape[lead:])), target.axis, target.unique)
         if copied:
             assign(target.view, into.reshape(target.view.shape))
+
+
+def refuse_values(values: Shape, shape: Shape) -> int:
+    """Raise NumPy's error for values that do not fit; return how many leading dimensions they have too many."""
+    lead = max(len(values) - len(shape), 0)
+    if any(n != 1 for n in values[:lead]) or not broadcasts_to(values[lead:], shape):
+        shown = [str(s).replace(" ", "") for s in (values, shape)]
+        raise ValueError(
+            f"shape mismatch: value array of shape {shown[0]} could not be broadcast to indexing result of shape {shown[1]}"
+        )
+    return lead
 
 
 def fitting(array: ndarray, value: ndarray) -> ndarray:
@@ -334,14 +347,7 @@ def _places(runtime: Runtime, groups: Sequence[_Group]) -> ndarray:
     """Return the places that index arrays say together, within bounds; those that become none are not looked at."""
     for group in groups:
         group.find()
-    shapes = [g.index.shape if g.places is None else g.places.shape for g in groups]
-    try:
-        shape = broadcast_shapes(*shapes)
-    except ValueError:
-        listed = " ".join(str(s).replace(" ", "") for s in shapes)
-        raise IndexError(
-            f"shape mismatch: indexing arrays could not be broadcast together with shapes {listed}"
-        ) from None
+    shape = common_shape([g.index.shape if g.places is None else g.places.shape for g in groups])
     if 0 in shape:
         return fresh(runtime, shape, INT64)
     integer = [g for g in groups if g.places is None]

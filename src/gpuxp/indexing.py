@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import gathering
+from . import derived, gathering
 from .array import VALUE, HostArray, adopted, contents, copy_of, held, host, is_pending, ndarray, root, view_of
 from .convert import as_operand, asarray, host_call, runtime_for
 from .dtypes import BOOL
@@ -118,7 +118,7 @@ def setitem(self: ndarray, key: Any, value: Any) -> None:
             full = plain if type(plain) is tuple else (plain,)
             geometry = self._ghost[(*(k for k in full if k is not Ellipsis), Ellipsis)]
         target = view_of(self, geometry)
-        _store(target, _operand(value, target, runtime))
+        _store(target, _stored(value, target, runtime))
         return
     full = plain if type(plain) is tuple else (plain,)
     runtime_for("__setitem__", (self, value, *full))
@@ -126,7 +126,7 @@ def setitem(self: ndarray, key: Any, value: Any) -> None:
         there = contents(plain) if type(plain) is ndarray else plain
         if there is not None and _write_small(self, there, value):
             return
-        operand = _operand(value, self, runtime)
+        operand = _stored(value, self, runtime)
         if operand.ndim == 0:
             mask = plain if type(plain) is ndarray else asarray(plain, device=runtime.name)
             mask = mask.reshape(mask.shape + (1,) * (self.ndim - mask.ndim))
@@ -138,7 +138,7 @@ def setitem(self: ndarray, key: Any, value: Any) -> None:
     if runtime.host_visible:
         update(self, runtime, "put", _write, full, _host_value(value))
     else:
-        gathering.write(self, full, _operand(value, self, runtime))
+        gathering.write(self, full, _stored(value, self, runtime))
 
 
 def _mask_fits(self: ndarray, mask: Any) -> bool:
@@ -163,6 +163,13 @@ def _operand(value: Any, target: ndarray, runtime: Runtime) -> ndarray:
         cell[()] = value  # NumPy's conversion, with its error for a value out of range
         return held(runtime, cell)
     return as_operand(value, runtime)
+
+
+def _stored(value: Any, target: ndarray, runtime: Runtime) -> ndarray:
+    """Return what is assigned as an array; sequences of Python scalars take the target's dtype as well."""
+    if type(value) in (list, tuple):
+        return asarray(value, target.dtype, device=runtime.name)
+    return _operand(value, target, runtime)
 
 
 def _write_small(target: ndarray, key: Any, value: Any) -> bool:
@@ -190,13 +197,20 @@ def take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: s
     """Return the elements at `indices` along `axis`; an index out of bounds raises `IndexError`."""
     runtime = runtime_for("take", (a, indices))
     x = as_operand(a, runtime)
-    found: ndarray = host_call("take", np.take, x, indices, axis, None, mode)
+    found: ndarray
+    if runtime.host_visible:
+        found = host_call("take", np.take, x, indices, axis, None, mode)
+    else:
+        found = derived.take(x, indices, axis, mode)
     return into(found, out, "take")
 
 
 def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> ndarray:
     """Return the elements picked by an index array along one axis."""
-    found: ndarray = host_call("take_along_axis", np.take_along_axis, *_together("take_along_axis", arr, indices), axis)
+    x, index = _together("take_along_axis", arr, indices)
+    if not x._runtime.host_visible:
+        return derived.take_along(x, index, axis)
+    found: ndarray = host_call("take_along_axis", np.take_along_axis, x, index, axis)
     return found
 
 
@@ -208,26 +222,41 @@ def _together(function: str, *values: Any) -> list[ndarray]:
 def put(a: ndarray, ind: Any, v: Any, mode: str = "raise") -> None:
     """Set elements of the flattened array, in place."""
     check_writeable(a, "put")
-    update(a, runtime_for("put", (a, ind, v)), "put", np.put, ind, v, mode)
+    runtime = runtime_for("put", (a, ind, v))
+    if runtime.host_visible:
+        update(a, runtime, "put", np.put, ind, v, mode)
+    else:
+        derived.put(a, ind, as_operand(v, runtime), mode)
 
 
 def put_along_axis(arr: ndarray, indices: Any, values: Any, axis: int | None) -> None:
     """Set the elements picked by an index array along one axis, in place."""
     check_writeable(arr, "put_along_axis")
     runtime = runtime_for("put_along_axis", (arr, indices, values))
-    update(arr, runtime, "put_along_axis", np.put_along_axis, indices, values, axis)
+    if runtime.host_visible:
+        update(arr, runtime, "put_along_axis", np.put_along_axis, indices, values, axis)
+    else:
+        derived.put_along(arr, indices, as_operand(values, runtime), axis)
 
 
 def place(arr: ndarray, mask: Any, vals: Any) -> None:
     """Set the elements where `mask` is true, in order, in place."""
     check_writeable(arr, "place")
-    update(arr, runtime_for("place", (arr, mask, vals)), "place", np.place, mask, vals)
+    runtime = runtime_for("place", (arr, mask, vals))
+    if runtime.host_visible:
+        update(arr, runtime, "place", np.place, mask, vals)
+    else:
+        derived.place(arr, as_operand(mask, runtime), as_operand(vals, runtime))
 
 
 def putmask(a: ndarray, mask: Any, values: Any) -> None:
     """Set the elements where `mask` is true to those of `values` at the same place, in place."""
     check_writeable(a, "putmask")
-    update(a, runtime_for("putmask", (a, mask, values)), "putmask", np.putmask, mask, values)
+    runtime = runtime_for("putmask", (a, mask, values))
+    if runtime.host_visible:
+        update(a, runtime, "putmask", np.putmask, mask, values)
+    else:
+        derived.putmask(a, as_operand(mask, runtime), as_operand(values, runtime))
 
 
 def fill_diagonal(a: ndarray, val: Any, wrap: bool = False) -> None:

@@ -54,6 +54,7 @@ LATE = {
     ("devices", "backends.cupy"),
     ("runtime", "backends.software"),  # the host that runs what a device cannot
     ("ufunc", "reductions"),  # ufunc.reduce
+    ("ufunc", "gathering"),  # ufunc.accumulate
     ("namespace", "__init__"),  # an array's namespace is the package
     ("testing", "__init__"),
     ("explain", "__init__"),
