@@ -26,7 +26,7 @@ from .gathering import (
     take_at,
     true_places,
 )
-from .geometry import Shape, broadcast_shapes
+from .geometry import Shape
 from .ufunc import UFUNCS, assign, choose, select
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def as_index(value: Any, casting: Any = "safe") -> Index:
     if not np.can_cast(found.dtype, INTP, casting):
         raise TypeError(f"Cannot cast array data from {found.dtype!r} to {INTP!r} according to the rule {casting!r}")
     if found.dtype == BOOL:
-        return copy_of(found, INT64) if type(found) is ndarray else found.astype(INT64)  # type: ignore[no-any-return]
+        found = copy_of(found, INT64) if type(found) is ndarray else found.astype(INT64)
     return found  # type: ignore[no-any-return]
 
 

@@ -128,8 +128,8 @@ def _refuse(index: HostArray, extent: int, axis: int) -> None:
 
 def _wrapped(index: Index, extent: int) -> Index:
     if not isinstance(index, ndarray):
-        places = index.astype(np.int64)
-        return np.where(places < 0, places + extent, places)
+        found = index.astype(np.int64)
+        return np.where(found < 0, found + extent, found)
     if index.dtype.kind == "u":
         return copy_of(index, INT64)
     places = index if index.dtype == INT64 else copy_of(index, INT64)
@@ -211,9 +211,9 @@ def refuse_values(values: Shape, shape: Shape) -> int:
     """Raise NumPy's error for values that do not fit; return how many leading dimensions they have too many."""
     lead = max(len(values) - len(shape), 0)
     if any(n != 1 for n in values[:lead]) or not broadcasts_to(values[lead:], shape):
-        shown = [str(s).replace(" ", "") for s in (values, shape)]
+        given, wanted = (str(s).replace(" ", "") for s in (values, shape))
         raise ValueError(
-            f"shape mismatch: value array of shape {shown[0]} could not be broadcast to indexing result of shape {shown[1]}"
+            f"shape mismatch: value array of shape {given} could not be broadcast to indexing result of shape {wanted}"
         )
     return lead
 
@@ -401,4 +401,5 @@ def _small(shape: Shape, order: Sequence[int], dtype: Any) -> HostArray:
     """Return zeros, their dimensions in this order in memory."""
     if len(shape) > _PROBED:
         return np.broadcast_to(np.zeros((), dtype), shape)
-    return np.ndarray(shape, dtype, np.zeros(math.prod(shape), dtype), 0, strides_in_order(shape, order, dtype().itemsize))
+    strides = strides_in_order(shape, order, np.dtype(dtype).itemsize)
+    return np.ndarray(shape, dtype, np.zeros(math.prod(shape), dtype), 0, strides)

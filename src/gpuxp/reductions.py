@@ -15,6 +15,7 @@ from .config import config
 from .convert import as_operand, host_call, runtime_for
 from .dtypes import BOOL, FLOAT32, FLOAT64, INTP, DType
 from .folding import fold
+from .gathering import flat
 from .geometry import Ghost, Shape, broadcast_shapes, memory_order, strides_in_order
 from .ops import reducible
 from .tape import REDUCE, Node
@@ -320,7 +321,7 @@ def _arg(name: str, a: Any, axis: int | None, out: Any, keepdims: bool) -> ndarr
 def _extreme_place(name: str, x: ndarray, axis: int | None, keepdims: bool) -> ndarray:
     shape = x.shape
     if axis is None or (not x.ndim and axis in (0, -1)):
-        x, axis, kept = derived.flat(x), 0, (1,) * len(shape)
+        x, axis, kept = flat(x), 0, (1,) * len(shape)
     else:
         axis = np.lib.array_utils.normalize_axis_index(axis, x.ndim)
         kept = (*shape[:axis], 1, *shape[axis + 1 :])
@@ -399,7 +400,7 @@ def _running(name: str, fn: str, a: Any, axis: int | None, dtype: Any, out: Any)
     if x._runtime.host_visible:
         return _into(host_call(name, getattr(np, name), x, axis, dtype), out, name)
     if axis is None or (not x.ndim and axis in (0, -1)):
-        x, axis = derived.flat(x), 0
+        x, axis = flat(x), 0
     return UFUNCS[fn].accumulate(x, axis, dtype, out)
 
 

@@ -11,6 +11,7 @@ from .array import copy_of, layout, ndarray, view_of
 from .convert import as_operand, host_call, library, runtime_for
 from .dtypes import INT64, INTP, NUMPY
 from .errors import AxisError
+from .gathering import filled, flat, put_at, running, take_at, true_places
 from .manipulation import ravel
 from .ufunc import UFUNCS, check_writeable, select
 
@@ -66,7 +67,7 @@ def searchsorted(a: Any, v: Any, /, side: Any = "left", sorter: Any = None) -> n
     """Return where the elements of `v` belong in the sorted array `a`."""
     runtime = runtime_for("searchsorted", (a, v, sorter))
     if not runtime.host_visible and "searchsorted" not in runtime.backend.library:
-        return _bisect(*_together("searchsorted", a, v), side, sorter)
+        return _bisect(as_operand(a, runtime), as_operand(v, runtime), side, sorter)
     found: ndarray = host_call(
         "searchsorted", np.searchsorted, as_operand(a, runtime), as_operand(v, runtime), side, sorter
     )
@@ -81,7 +82,8 @@ def _bisect(a: ndarray, v: ndarray, side: Any, sorter: Any) -> ndarray:
             raise ValueError("sorter.size must equal len(a)")
         a = derived.take(a, sorter, 0, "raise")
     dtype = np.promote_types(a.dtype, v.dtype)
-    return derived.bisect(*(x if x.dtype == dtype else copy_of(x, dtype) for x in (a, v)), side[0] == "l")
+    line, values = (x if x.dtype == dtype else copy_of(x, dtype) for x in (a, v))
+    return derived.bisect(line, values, side[0] == "l")
 
 
 _KINDS = (None, "quicksort", "mergesort", "heapsort", "stable")
@@ -179,21 +181,21 @@ def unique(
 
 def _unique(x: ndarray, index: bool, inverse: bool, counts: bool, equal_nan: bool) -> list[ndarray]:
     """Sort, and keep what differs from its neighbour."""
-    line = derived.flat(x)
+    line = flat(x)
     n, order = line.size, argsort(line) if index or inverse else None
-    line = sort(line) if order is None else derived.take_at(line, order, 0)
+    line = sort(line) if order is None else take_at(line, order, 0)
     first = derived.distinct(line, equal_nan)
-    places = derived.true_places(first)
-    found = [derived.take_at(line, places, 0)]
+    places = true_places(first)
+    found = [take_at(line, places, 0)]
     if order is not None and index:
-        found.append(derived.take_at(order, places, 0))
+        found.append(take_at(order, places, 0))
     if order is not None and inverse:
-        number = derived.filled(x._runtime, (n,), 0)
-        ranks = derived.running("add", copy_of(first, INT64)) - 1
-        derived.put_at(number, order, ranks, 0, unique=True)
+        number = filled(x._runtime, (n,), 0)
+        ranks = running("add", copy_of(first, INT64)) - 1
+        put_at(number, order, ranks, 0, unique=True)
         found.append(number.reshape(x.shape))
     if counts:
-        ends = derived.filled(x._runtime, places.shape, n)
+        ends = filled(x._runtime, places.shape, n)
         ends[:-1] = places[1:]
         found.append(ends - places)
     return found
@@ -242,14 +244,14 @@ def isin(
     a, b = _together("isin", element, test_elements)
     if not a._runtime.host_visible:
         NUMPY.isin(np.zeros(1, a.dtype), np.zeros(1, b.dtype), kind=kind)  # refuses what NumPy does
-        found = _isin(a, derived.flat(b))
+        found = _isin(a, flat(b))
         return ~found if invert else found
     return host_call("isin", np.isin, a, b, assume_unique, invert, kind=kind)  # type: ignore[no-any-return]
 
 
 def _isin(a: ndarray, b: ndarray) -> ndarray:
     if b.size <= _FEW:
-        found = derived.filled(a._runtime, a.shape, False, bool)
+        found = filled(a._runtime, a.shape, False, bool)
         for k in range(b.size):
             found = found | (a == view_of(b, b._ghost[k, ...]))
         return found
@@ -257,7 +259,7 @@ def _isin(a: ndarray, b: ndarray) -> ndarray:
     a, b = (x if x.dtype == dtype else copy_of(x, dtype) for x in (a, b))
     line = sort(b)
     places = UFUNCS["minimum"](searchsorted(line, a), b.size - 1)
-    return derived.take_at(line, places, 0) == a
+    return take_at(line, places, 0) == a
 
 
 def isscalar(element: Any) -> bool:

@@ -55,10 +55,10 @@ def natives(device: Device) -> Mapping[str, Native]:
     def put(target: CupyArray, places: CupyArray, values: CupyArray, axis: int, unique: bool) -> None:
         if not unique:  # all values for one place become the last of them: then the order of writing is no matter
             flat = places.reshape(-1)
-            winner = cupy.zeros(target.shape[axis], dtype="int64")
-            cupy.maximum.at(winner, flat, cupy.arange(flat.size))
+            winner = cupy.zeros(target.shape[axis], dtype="uint64")  # of 64 bits, CuPy has atomic operations on these
+            cupy.maximum.at(winner, flat, cupy.arange(flat.size, dtype="uint64"))
             lines = values.reshape(*values.shape[:axis], flat.size, *values.shape[axis + places.ndim :])
-            values = cupy.take(lines, winner[flat], axis=axis).reshape(values.shape)
+            values = cupy.take(lines, winner[flat].astype("int64"), axis=axis).reshape(values.shape)
         target[(slice(None),) * axis + (places,)] = values
 
     def accumulate(x: CupyArray, op: str, axis: int) -> CupyArray:

@@ -11,8 +11,6 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
-
 from ..codegen.cstyle import ENTRY, LEAST
 from ..codegen.spelling import Dialect, component, expression, helpers, type_name
 from ..dtypes import DType
@@ -153,7 +151,7 @@ class _Mover:
         )
         word = _WORDS[unit]
         body = [
-            f"const long from = a[$1] + e1 + ((global const long*)(p2 + a[$2]))[e2] * a[$3];",
+            "const long from = a[$1] + e1 + ((global const long*)(p2 + a[$2]))[e2] * a[$3];",
             *_copied(word, out.dtype.itemsize // unit, "p0", "a[$0] + e0", "p1", "from"),
         ]
         words = [out.offset // unit, source.offset // unit, places.offset, source.strides[axis] // unit]
@@ -180,9 +178,9 @@ class _Mover:
         if parameters["unique"] or count == 1:
             pass
         elif count * count <= 2 * extent and _over(places, _PLACE) == packed:
-            body.append(f"long later = e3 + 1;\n"
-                        f"while (later < a[$4] && ((global const long*)(p2 + a[$2]))[later] != place) ++later;\n"
-                        f"if (later < a[$4]) continue;")  # fmt: skip
+            body.append("long later = e3 + 1;\n"
+                        "while (later < a[$4] && ((global const long*)(p2 + a[$2]))[later] != place) ++later;\n"
+                        "if (later < a[$4]) continue;")  # fmt: skip
         else:
             mems.append(self._winners(places, packed, extent, count))
             body.append("if (((global const int*)p3)[place] != e3) continue;")
@@ -308,7 +306,9 @@ class _Runner:
         stride = "get_num_groups(0)" if step == "groups" else names["items0"]
         total = [
             f"{t} total = {load('low * a[8]')};",
-            f"for (long i = low + 1; i < high; ++i) {{ const {t} v = {load('i * a[8]')}; total = {joined('total', 'v')}; }}",
+            "for (long i = low + 1; i < high; ++i) {",
+            f"const {t} v = {load('i * a[8]')}; total = {joined('total', 'v')};",
+            "}",
         ]
         lines = [
             f"for (long task = {names[task]}; task < a[0]; task += {stride}) {{",
