@@ -192,7 +192,7 @@ def read(array: ndarray, key: tuple[Any, ...]) -> ndarray:
     """Return ``array[key]`` for a key with index arrays."""
     target = _Selection(array, key)
     source, _ = target.merged()
-    return take_at(source, target.places, target.axis, target.strides())
+    return take_at(source, target.places(), target.axis, target.strides())
 
 
 def write(array: ndarray, key: tuple[Any, ...], value: ndarray) -> None:
@@ -200,9 +200,10 @@ def write(array: ndarray, key: tuple[Any, ...], value: ndarray) -> None:
     target = _Selection(array, key)
     shape = target.shape
     lead = refuse_values(value.shape, shape)
+    places = target.places()
     if 0 not in shape:
         into, copied = target.merged()
-        put_at(into, target.places, fitting(array, value.reshape(value.shape[lead:])), target.axis, target.unique)
+        put_at(into, places, fitting(array, value.reshape(value.shape[lead:])), target.axis, target.unique)
         if copied:
             assign(target.view, into.reshape(target.view.shape))
 
@@ -289,8 +290,6 @@ class _Selection:
     ----------
     view
         The array with the basic parts of the key applied; its indexed dimensions stand together, from `axis` on.
-    places
-        Positions in the indexed dimensions, flat.
     shape
         Of the result.
     unique
@@ -309,9 +308,24 @@ class _Selection:
         self.view = view_of(array, geometry.transpose((*before, *dims, *after)))
         self._dims = len(dims)
         self.unique = len(groups) == 1 and groups[0].index.dtype == BOOL
-        self.places = _places(array._runtime, groups)
+        self._groups = groups
+        self._common = _common(groups)
         shape = self.view.shape
-        self.shape = (*shape[: self.axis], *self.places.shape, *shape[self.axis + self._dims :])
+        self.shape = (*shape[: self.axis], *self._common, *shape[self.axis + self._dims :])
+
+    def places(self) -> ndarray:
+        """Return the positions in the indexed dimensions, flat; an index out of bounds raises here.
+
+        Indices that come to nothing together are not looked at.
+        """
+        runtime = self.view._runtime
+        if 0 in self._common:
+            return fresh(runtime, self._common, INT64)
+        integer = [g for g in self._groups if g.places is None]
+        places = bounded(runtime, [g.index for g in integer], [g.size for g in integer], [g.axis for g in integer])
+        for group, found in zip(integer, places, strict=True):
+            group.places = found
+        return joined(runtime, [g.places for g in self._groups], [g.size for g in self._groups])
 
     def strides(self) -> Shape | None:
         """Return the strides of the result as NumPy has them; None means C order."""
@@ -343,18 +357,11 @@ def _groups(parts: Sequence[_Part], array: ndarray, geometry: HostArray) -> Iter
         axis += array.ndim - sum(p.taken for p in parts) if wide else part.taken
 
 
-def _places(runtime: Runtime, groups: Sequence[_Group]) -> ndarray:
-    """Return the places that index arrays say together, within bounds; those that become none are not looked at."""
+def _common(groups: Sequence[_Group]) -> Shape:
+    """Return the shape that index arrays have together; how many elements of a mask are true is read."""
     for group in groups:
         group.find()
-    shape = common_shape([g.index.shape if g.places is None else g.places.shape for g in groups])
-    if 0 in shape:
-        return fresh(runtime, shape, INT64)
-    integer = [g for g in groups if g.places is None]
-    places = bounded(runtime, [g.index for g in integer], [g.size for g in integer], [g.axis for g in integer])
-    for group, found in zip(integer, places, strict=True):
-        group.places = found
-    return joined(runtime, [g.places for g in groups], [g.size for g in groups])
+    return common_shape([g.index.shape if g.places is None else g.places.shape for g in groups])
 
 
 # Where NumPy puts the dimensions of a result
