@@ -118,8 +118,10 @@ class Flat:
             derived.put(self._array, places, as_operand(value, runtime))
             return
 
+        where = host(key) if type(key) is ndarray else key
+
         def write(target: Any, new: Any) -> None:
-            target.flat[key] = new
+            target.flat[where] = new
 
         update(self._array, runtime, "flat", write, value)
 

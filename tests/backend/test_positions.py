@@ -11,12 +11,13 @@ import pytest
 from gpuxp.backends import opencl
 from gpuxp.backends.base import Operand
 from gpuxp.codegen.spelling import OPENCL, OPENCL_CPU
-from gpuxp.dtypes import BOOL, STANDARD, SUPPORTED
+from gpuxp.dtypes import STANDARD
 from gpuxp.errors import Unsupported
 from gpuxp.geometry import address
 from tests.cuda import compilers
 
 Array = np.ndarray[Any, Any]
+SIZES = ("bool", "int16", "float16", "float32", "int64", "complex64", "complex128")  # of elements, and parts of them
 FORMS = ("opencl alone", "opencl group", "mlx", "cupy")
 
 
@@ -81,7 +82,7 @@ VIEWS = (
 )
 
 
-@pytest.mark.parametrize("dtype", SUPPORTED, ids=str)
+@pytest.mark.parametrize("dtype", SIZES)
 def test_take(backend: Any, dtype: Any) -> None:
     rng = np.random.default_rng(1)
     for number, view in enumerate(VIEWS):
@@ -95,12 +96,12 @@ def test_take(backend: Any, dtype: Any) -> None:
                 assert np.array_equal(out, want), (number, axis, shape)
 
 
-@pytest.mark.parametrize("dtype", SUPPORTED, ids=str)
+@pytest.mark.parametrize("dtype", SIZES)
 def test_put_keeps_the_last(backend: Any, dtype: Any) -> None:
     rng = np.random.default_rng(2)
     for number, view in enumerate(VIEWS[:4]):
         for axis in (0, 1):
-            for shape in ((), (1,), (3,), (40,), (6, 5)):
+            for shape in ((1,), (3,), (6, 5)):
                 target = view(random(rng, (9, 14), dtype))
                 places = rng.integers(0, target.shape[axis], shape)
                 values = random(rng, target.shape[:axis] + shape + target.shape[axis + 1 :], dtype)
@@ -133,15 +134,16 @@ def test_put_where_no_place_comes_twice(backend: Any) -> None:
     assert np.array_equal(target[:, places], values)
 
 
-LENGTHS = (1, 2, 63, 64, 65, 127, 128, 129, 2047, 2048, 2049, 6000)
+LENGTHS = (1, 2, 64, 65, 127, 128, 129, 2047, 2048, 2049, 6000)
 
 
-@pytest.mark.parametrize("op", ["add", "multiply", "maximum", "minimum"])
-@pytest.mark.parametrize("dtype", [d for d in STANDARD if d.kind in "biu"], ids=str)
+@pytest.mark.parametrize(
+    ("op", "dtype"),
+    [*(("add", d.name) for d in STANDARD if d.kind in "iu"), ("multiply", "int64"), ("maximum", "int64"),
+     ("minimum", "uint8"), ("maximum", "bool")],
+)  # fmt: skip
 def test_running_results_of_integers_are_exact(backend: Any, op: str, dtype: Any) -> None:
     rng = np.random.default_rng(5)
-    if backend.name.startswith("cuda") and dtype == BOOL and op != "maximum":
-        op = "maximum"  # NumPy's cumsum, which is there in place of CuPy's, wants a number
     for n in (*LENGTHS, 140_001, 200_000):
         x = random(rng, (n,), dtype)
         out = np.empty_like(x)
