@@ -104,36 +104,38 @@ def filled(runtime: Runtime, shape: Shape, value: Any, dtype: Any = INT64) -> nd
 
 
 def bounded(runtime: Runtime, indices: Sequence[Index], extents: Sequence[int], axes: Sequence[int]) -> list[Index]:
-    """Return indices as int64 positions; one that is out of bounds raises NumPy's `IndexError`."""
+    """Return indices as int64 positions; one that is out of bounds raises NumPy's `IndexError`.
+
+    It is the positions that are tested, which nobody else can change: what is read with them is within bounds.
+    """
+    found = [_wrapped(index, extent) for index, extent in zip(indices, extents, strict=True)]
     flags = []
-    for index, extent, axis in zip(indices, extents, axes, strict=True):
-        if not isinstance(index, ndarray):
-            _refuse(index, extent, axis)
-        elif index.size:
-            low = UFUNCS["less"](index, -extent) if index.dtype.kind == "i" else None
-            high = UFUNCS["greater_equal"](index, extent)
-            flags.append(UFUNCS["logical_or"].reduce(high if low is None else low | high, axis=None))
+    for index, places, extent, axis in zip(indices, found, extents, axes, strict=True):
+        if not isinstance(places, ndarray):
+            _refuse(index, places, extent, axis)
+        elif places.size:
+            flags.append(UFUNCS["logical_or"].reduce((places < 0) | (places >= extent), axis=None))
     if flags and bool(reduce(UFUNCS["logical_or"], flags)):
-        for index, extent, axis in zip(indices, extents, axes, strict=True):
-            _refuse(host(index) if isinstance(index, ndarray) else index, extent, axis)
-    return [_wrapped(index, extent) for index, extent in zip(indices, extents, strict=True)]
-
-
-def _refuse(index: HostArray, extent: int, axis: int) -> None:
-    bad = (index < -extent) | (index >= extent)
-    if bad.any():
-        found = index[bad].flat[0]
-        raise IndexError(f"index {found} is out of bounds for axis {axis} with size {extent}")
+        for index, places, extent, axis in zip(indices, found, extents, axes, strict=True):
+            _refuse(*(host(x) if isinstance(x, ndarray) else x for x in (index, places)), extent, axis)
+    return found
 
 
 def _wrapped(index: Index, extent: int) -> Index:
+    """Return an index with its negative numbers counted from the end, once."""
     if not isinstance(index, ndarray):
-        found = index.astype(np.int64)
-        return np.where(found < 0, found + extent, found)
+        places = np.array(index, INT64)
+        return places if index.dtype.kind == "u" else np.where(places < 0, places + extent, places)
     if index.dtype.kind == "u":
         return copy_of(index, INT64)
-    places = index if index.dtype == INT64 else copy_of(index, INT64)
-    return select(places < 0, places + extent, places)
+    signed = index if index.dtype == INT64 else copy_of(index, INT64)
+    return select(signed < 0, signed + extent, signed)
+
+
+def _refuse(index: HostArray, places: HostArray, extent: int, axis: int) -> None:
+    bad = (places < 0) | (places >= extent)
+    if bad.any():
+        raise IndexError(f"index {index[bad].flat[0]} is out of bounds for axis {axis} with size {extent}")
 
 
 def on_device(runtime: Runtime, index: Index) -> ndarray:
@@ -191,8 +193,9 @@ def part(x: ndarray, stop: int) -> ndarray:
 def read(array: ndarray, key: tuple[Any, ...]) -> ndarray:
     """Return ``array[key]`` for a key with index arrays."""
     target = _Selection(array, key)
+    places = target.places()
     source, _ = target.merged()
-    return take_at(source, target.places(), target.axis, target.strides())
+    return take_at(source, places, target.axis, target.strides())
 
 
 def write(array: ndarray, key: tuple[Any, ...], value: ndarray) -> None:

@@ -67,7 +67,9 @@ def searchsorted(a: Any, v: Any, /, side: Any = "left", sorter: Any = None) -> n
     """Return where the elements of `v` belong in the sorted array `a`."""
     runtime = runtime_for("searchsorted", (a, v, sorter))
     if not runtime.host_visible and "searchsorted" not in runtime.backend.library:
-        return _bisect(as_operand(a, runtime), as_operand(v, runtime), side, sorter)
+        line, values = as_operand(a, runtime), as_operand(v, runtime)
+        if line.dtype.kind != "c" and values.dtype.kind != "c":
+            return _bisect(line, values, side, sorter)
     found: ndarray = host_call(
         "searchsorted", np.searchsorted, as_operand(a, runtime), as_operand(v, runtime), side, sorter
     )

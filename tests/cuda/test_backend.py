@@ -85,9 +85,9 @@ def test_natives_sort_multiply_and_transform(standin: StandIn) -> None:
 def test_indexing_sets_and_running_results(standin: StandIn) -> None:
     with gpuxp.device("cuda:0"), gpuxp.configure(fallback="allow"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for line in positions.READS:
+        for line in positions.READS[::8]:
             positions.compare(line, "cuda:0", statement=False)
-        for line in positions.WRITES:
+        for line in positions.WRITES[::5]:
             positions.compare(line, "cuda:0", statement=True)
 
 
