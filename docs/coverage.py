@@ -20,7 +20,8 @@ Made from the code by `python docs/coverage.py`; do not edit.
 
 *kernel*: recorded, fused, run by the device's own kernels. *view*: geometry alone. *composed*: written in other
 functions of the namespace. *library*: a recorded call that never fuses (the device's library, NumPy's on `cpu`).
-*derived*: NumPy's on `cpu`, elsewhere made of the device's `take`, `put`, `accumulate` and sorting, and of recorded operations.
+*derived*: NumPy's on `cpu`; elsewhere made of the device's `take`, `put`, `accumulate` and sorting, and of recorded
+operations.
 *host*: NumPy on the host, which on `cpu` is the device and elsewhere a counted fallback. *shared*: needs no device.
 
 """

@@ -112,12 +112,13 @@ def bounded(runtime: Runtime, indices: Sequence[Index], extents: Sequence[int], 
     flags = []
     for index, places, extent, axis in zip(indices, found, extents, axes, strict=True):
         if not isinstance(places, ndarray):
-            _refuse(index, places, extent, axis)
+            _refuse(np.asarray(index), places, extent, axis)
         elif places.size:
             flags.append(UFUNCS["logical_or"].reduce((places < 0) | (places >= extent), axis=None))
     if flags and bool(reduce(UFUNCS["logical_or"], flags)):
         for index, places, extent, axis in zip(indices, found, extents, axes, strict=True):
-            _refuse(*(host(x) if isinstance(x, ndarray) else x for x in (index, places)), extent, axis)
+            if isinstance(index, ndarray) and isinstance(places, ndarray):
+                _refuse(host(index), host(places), extent, axis)
     return found
 
 

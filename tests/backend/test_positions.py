@@ -160,7 +160,7 @@ def test_running_sums_of_floats_are_within_their_bound(backend: Any, dtype: str)
         try:
             call(backend, "accumulate", {"op": "add", "axis": 1}, [x], out)
         except Unsupported:
-            assert backend.name.startswith("mlx") and dtype == "complex128"
+            assert (backend.name, dtype) == ("mlx:cpu", "complex128")
             return
         want = np.cumsum(x.astype(np.clongdouble), axis=1)
         bound = np.finfo(dtype).eps * np.arange(1, n + 1) * np.cumsum(np.abs(x), axis=1)
