@@ -21,7 +21,7 @@ class Device(Protocol):
     """What a native needs of its device."""
 
     name: str
-    exact_order: bool  # whether sorting keeps the order of equal elements
+    exact_order: bool  # whether sorting keeps the order of equal elements, and writes to one place come in order
 
     def takes(self, dtype: DType) -> bool:
         """Whether the device has a dtype."""
@@ -77,6 +77,10 @@ def _last_values(places: MxArray, values: MxArray, extent: int, axis: int) -> Mx
 def _put(target: MxArray, places: MxArray, values: MxArray, axis: int, unique: bool) -> MxArray:
     if not unique:
         values = _last_values(places, values, target.shape[axis], axis)
+    return _put_in_order(target, places, values, axis, unique)
+
+
+def _put_in_order(target: MxArray, places: MxArray, values: MxArray, axis: int, unique: bool) -> MxArray:
     made = mx.reshape(target, target.shape)  # a new array object, which the assignment changes
     made[(slice(None),) * axis + (places,)] = values
     return made
@@ -106,7 +110,7 @@ def natives(device: Device) -> Mapping[str, Native]:
         "sort": _native(device, _sort, real),
         "accumulate": _native(device, _accumulate, tuple(TYPES)),
         "take": _mover(device, lambda x, places, axis: mx.take(x, places, axis=axis)),
-        "put": _mover(device, _put),
+        "put": _mover(device, _put_in_order if device.exact_order else _put),
     }
     if device.exact_order:
         found["argsort"] = _native(device, _argsort, real)

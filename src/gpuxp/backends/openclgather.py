@@ -25,6 +25,8 @@ _WORDS = {1: "uchar", 2: "ushort", 4: "uint", 8: "ulong"}
 _PLACE = 8  # bytes of a position
 _CHUNK = 65536  # elements that one thread of a CPU runs through
 _ITEMS, _EACH = 128, 16  # threads of a group, and elements that each of them runs through
+_FEW = 4  # no more cores are faster one after the other than with a table of winners
+ONE = Grid((1, 1), (1, 1))
 _SHORT = 64  # no longer a row is worth a group
 
 
@@ -123,8 +125,9 @@ class _Mover:
         self._kernels = _Kernels(device)
 
     def _move(
-        self, body: Sequence[str], shape: Shape, strides: Sequence[Shape], mems: Sequence[Any], words: Sequence[int]
-    ) -> None:
+        self, body: Sequence[str], shape: Shape, strides: Sequence[Shape], mems: Sequence[Any], words: Sequence[int],
+        in_order: bool = False,
+    ) -> None:  # fmt: skip
         """Run a body over a loop; its own words follow those of the loop."""
         shape, strides, _ = collapse(shape, tuple(strides), len(shape))
         if not shape:
@@ -132,7 +135,7 @@ class _Mover:
         ndim, count = len(shape), len(strides)
         first = ndim * (count + 1)
         named = [line.replace("$", f"{first} + ") for line in body]
-        grid = map_grid(shape, self._device.dialect.group, self._device.units)
+        grid = ONE if in_order else map_grid(shape, self._device.dialect.group, self._device.units)
         text = _loop(self._device.dialect, ndim, count, named)
         self._kernels.run(text, grid, mems, [*shape, *(s for row in strides for s in row), *words])
 
@@ -175,7 +178,9 @@ class _Mover:
         )
         body = ["const long place = ((global const long*)(p2 + a[$2]))[e2];"]
         mems = [target.mem, values.mem, places.mem]
-        if parameters["unique"] or count == 1:
+        unique = parameters["unique"] or count == 1
+        in_order = not unique and not self._device.dialect.group and self._device.units <= _FEW
+        if unique or in_order:
             pass
         elif count * count <= 2 * extent and _over(places, _PLACE) == packed:
             body.append("long later = e3 + 1;\n"
@@ -187,7 +192,7 @@ class _Mover:
         body.append("const long to = a[$0] + e0 + place * a[$3];")
         body += _copied(_WORDS[unit], target.dtype.itemsize // unit, "p0", "to", "p1", "a[$1] + e1")
         words = [target.offset // unit, values.offset // unit, places.offset, target.strides[axis] // unit, count]
-        self._move(body, values.shape, strides, mems, words)
+        self._move(body, values.shape, strides, mems, words, in_order)
 
     def _winners(self, places: Operand, packed: Shape, extent: int, count: int) -> Any:
         """Return memory that tells for each place which value comes last, -1 where none does."""
