@@ -270,11 +270,12 @@ class _Group:
         self.places: Any = None
         self.size = math.prod(extents)
         if index.dtype == BOOL and index.ndim and index.shape != extents:
-            k = next(k for k, (n, m) in enumerate(zip(extents, index.shape, strict=True)) if n != m)
-            raise IndexError(
-                f"boolean index did not match indexed array along axis {axis + k}; size of axis is {extents[k]} "
-                f"but size of corresponding boolean axis is {index.shape[k]}"
-            )
+            for k, (n, m) in enumerate(zip(extents, index.shape, strict=True)):
+                if m not in (n, 0):  # NumPy takes none for none of anything
+                    raise IndexError(
+                        f"boolean index did not match indexed array along axis {axis + k}; size of axis is {n} "
+                        f"but size of corresponding boolean axis is {m}"
+                    )
 
     def find(self) -> None:
         """Turn a mask into the positions at which it is true."""
