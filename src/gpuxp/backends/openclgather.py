@@ -25,8 +25,9 @@ _WORDS = {1: "uchar", 2: "ushort", 4: "uint", 8: "ulong"}
 _PLACE = 8  # bytes of a position
 _CHUNK = 65536  # elements that one thread of a CPU runs through
 _ITEMS, _EACH = 128, 16  # threads of a group, and elements that each of them runs through
-_FEW = 4  # no more cores are faster one after the other than with a table of winners
-ONE = Grid((1, 1), (1, 1))
+_FEW = 4  # cores: with no more of them, writing in order is faster than a table of winners
+_ONE = Grid((1, 1), (1, 1))
+_MOST = 1 << 20  # groups of a launch
 _SHORT = 64  # no longer a row is worth a group
 
 
@@ -35,7 +36,6 @@ class Device(Protocol):
 
     dialect: Dialect
     units: int
-    local_bytes: int
 
     def alloc(self, nbytes: int) -> Any:
         """Return memory."""
@@ -135,7 +135,7 @@ class _Mover:
         ndim, count = len(shape), len(strides)
         first = ndim * (count + 1)
         named = [line.replace("$", f"{first} + ") for line in body]
-        grid = ONE if in_order else map_grid(shape, self._device.dialect.group, self._device.units)
+        grid = _ONE if in_order else map_grid(shape, self._device.dialect.group, self._device.units)
         text = _loop(self._device.dialect, ndim, count, named)
         self._kernels.run(text, grid, mems, [*shape, *(s for row in strides for s in row), *words])
 
@@ -236,128 +236,147 @@ class _Runner:
         op, axis, dtype = parameters["op"], parameters["axis"], out.dtype
         if source.dtype != dtype:
             raise Unsupported(f"its operand is {source.dtype} and its result {dtype}")
-        expression(op, dtype, (dtype, dtype), ("x", "y"), self._device.dialect)  # may refuse
-        part = component(dtype).itemsize
-        if _unit(component(dtype), source, out) != part:
+        if _unit(component(dtype), source, out) != component(dtype).itemsize:
             raise Unsupported("it is not aligned to its elements")
-        if 0 in out.shape:
-            return
-        rows = (*out.shape[:axis], *out.shape[axis + 1 :])
-        strides = tuple((*o.strides[:axis], *o.strides[axis + 1 :]) for o in (out, source))
-        rows, strides, _ = collapse(rows, strides, len(rows))
-        n = out.shape[axis]
-        group = self._device.dialect.group
+        group, n = self._device.dialect.group, out.shape[axis]
         if not ELEMENTWISE[op].associative or n <= (_SHORT if group else 2 * _CHUNK):
             chunk, items = n, 1
         elif group:
             chunk, items = _ITEMS * _EACH, _ITEMS
         else:
             chunk, items = _CHUNK, 1
-        self._scan(op, dtype, rows, strides, n, axis, (out, source), chunk, items)
+        text = _Scan(op, dtype, items, self._device.dialect)  # may refuse
+        if 0 not in out.shape:
+            self._scan(text, axis, chunk, out, source)
 
-    def _scan(
-        self, op: str, dtype: DType, rows: Shape, strides: Sequence[Shape], n: int, axis: int,
-        operands: Sequence[Operand], chunk: int, items: int,
-    ) -> None:  # fmt: skip
+    def _scan(self, text: _Scan, axis: int, chunk: int, out: Operand, source: Operand) -> None:
         """Compute the totals of the chunks, their running results, and then the chunks."""
-        device, part, chunks = self._device, component(dtype).itemsize, -(-n // chunk)
-        each = chunk // items if items > 1 else chunk
+        rows = (*out.shape[:axis], *out.shape[axis + 1 :])
+        strides = tuple((*o.strides[:axis], *o.strides[axis + 1 :]) for o in (out, source))
+        rows, strides, _ = collapse(rows, strides, len(rows))
+        dtype, n, part = text.dtype, out.shape[axis], component(text.dtype).itemsize
+        chunks = -(-n // chunk)
         tasks = math.prod(rows) * chunks
-        words = [
-            tasks, chunks, n, chunk, each,
-            *(o.offset // part for o in operands), *(o.strides[axis] // part for o in operands),
-            *rows, *(s // part for row in strides for s in row),
-        ]  # fmt: skip
-        scratch = items * dtype.itemsize if items > 1 else 0
-        most = tasks if items > 1 else min(tasks, 64 * device.units if not device.dialect.group else tasks)
-        grid = Grid((min(most, 1 << 20), 1), (items, 1), scratch)
-        mems = [o.mem for o in operands]
-        totals = None
+        words = [tasks, chunks, n, chunk, chunk // text.items]
+        words += [at // part for o in (out, source) for at in (o.offset, o.strides[axis])]
+        words += [*rows, *(s // part for row in strides for s in row)]
+        most = _MOST if self._device.dialect.group else 64 * self._device.units
+        scratch = text.items * dtype.itemsize if text.items > 1 else 0
+        grid = Grid((min(tasks, most), 1), (text.items, 1), scratch)
+        mems = [out.mem, source.mem]
         if chunks > 1:
-            totals = device.alloc(tasks * dtype.itemsize)
-            self._kernels.run(self._body(op, dtype, len(rows), items, True), grid, [*mems, totals], words)
+            totals, before = (self._device.alloc(tasks * dtype.itemsize) for _ in range(2))
+            self._kernels.run(text.body(len(rows), totals=True), grid, [*mems, totals], words)
             packed = Operand(totals, 0, (chunks * dtype.itemsize, dtype.itemsize), (tasks // chunks, chunks), dtype)
-            running = device.alloc(tasks * dtype.itemsize)
-            self.accumulate({"op": op, "axis": 1}, [packed], [packed._replace(mem=running)])
-            totals = running
-        self._kernels.run(
-            self._body(op, dtype, len(rows), items, False), grid, [*mems, totals or mems[1]], words
-        )
+            self.accumulate({"op": text.op, "axis": 1}, [packed], [packed._replace(mem=before)])
+            mems.append(before)
+        else:
+            mems.append(source.mem)  # not read
+        self._kernels.run(text.body(len(rows), totals=False), grid, mems, words)
 
-    def _body(self, op: str, dtype: DType, ndim: int, items: int, totals: bool) -> str:
-        """Return the kernel: of the chunks' totals, or of their elements."""
-        dialect = self._device.dialect
-        names, t, unit = dialect.names, type_name(dtype, dialect), type_name(component(dtype), dialect)
-        wide = 2 if dtype.kind == "c" else 1
 
-        def load(at: str, source: str = "x") -> str:
-            if wide == 1:
-                return f"{source}[{at}]"
-            return f"gpx_complex_{t}({source}[{at}], {source}[{at} + 1])"
+class _Scan:
+    """The text of the kernels that compute running results.
 
-        def store(target: str, at: str, value: str) -> str:
-            if wide == 1:
-                return f"{target}[{at}] = {value};"
-            return f"{target}[{at}] = {value}.x; {target}[{at} + 1] = {value}.y;"
+    Its words: tasks, chunks of a row, elements of a row, of a chunk and of a thread; offset and step of the result, and
+    of the source; then the rows, and their strides in both.
+    """
 
-        def joined(x: str, y: str) -> str:
-            return expression(op, dtype, (dtype, dtype), (x, y), dialect)
+    def __init__(self, op: str, dtype: DType, items: int, dialect: Dialect) -> None:
+        self.op, self.dtype, self.items, self._dialect = op, dtype, items, dialect
+        self._type, self._part = type_name(dtype, dialect), type_name(component(dtype), dialect)
+        self._wide = 2 if dtype.kind == "c" else 1
+        self._join("x", "y")
 
-        row = [f"const long i{d} = {f'rest % a[{9 + d}]; rest /= a[{9 + d}]' if d else 'rest'};"
-               for d in reversed(range(ndim))]  # fmt: skip
-        place = [" + ".join([f"a[{5 + k}]", *(f"i{d} * a[{9 + ndim * (k + 1) + d}]" for d in range(ndim))])
-                 for k in range(2)]  # fmt: skip
-        task, step = ("group0", "groups") if items > 1 else ("item0", "items0")
-        stride = "get_num_groups(0)" if step == "groups" else names["items0"]
-        total = [
-            f"{t} total = {load('low * a[8]')};",
-            "for (long i = low + 1; i < high; ++i) {",
-            f"const {t} v = {load('i * a[8]')}; total = {joined('total', 'v')};",
-            "}",
-        ]
-        lines = [
-            f"for (long task = {names[task]}; task < a[0]; task += {stride}) {{",
-            "const long chunk = task % a[1];",
-            "long rest = task / a[1];",
-            *row,
-            f"global {unit}* y = (global {unit}*)p0 + {place[0]};",
-            f"global const {unit}* x = (global const {unit}*)p1 + {place[1]};",
-            f"global {unit}* sums = (global {unit}*)p2;",
-            "const long start = chunk * a[3], stop = LEAST(start + a[3], a[2]);",
-        ]
-        if items > 1:
-            lines += [
-                f"local {t}* shared = (local {t}*)scratch;",
-                f"const int me = {names['thread0']};",
-                "const long low = start + me * a[4], high = LEAST(low + a[4], stop);",
-                "if (low < high) {", *total, "shared[me] = total;", "}", names["barrier"],
-                f"for (int reach = 1; reach < {items}; reach *= 2) {{",
-                f"{t} joint = shared[me];",
-                f"if (me >= reach) {{ const {t} left = shared[me - reach]; joint = {joined('left', 'joint')}; }}",
-                names["barrier"], "shared[me] = joint;", names["barrier"], "}",
-            ]  # fmt: skip
+    def _join(self, x: str, y: str) -> str:
+        return expression(self.op, self.dtype, (self.dtype, self.dtype), (x, y), self._dialect)
+
+    def _load(self, source: str, at: str) -> str:
+        if self._wide == 1:
+            return f"{source}[{at}]"
+        return f"gpx_complex_{self._type}({source}[{at}], {source}[{at} + 1])"
+
+    def _store(self, target: str, at: str, value: str) -> str:
+        if self._wide == 1:
+            return f"{target}[{at}] = {value};"
+        return f"{target}[{at}] = {value}.x; {target}[{at} + 1] = {value}.y;"
+
+    def body(self, ndim: int, totals: bool) -> str:
+        """Return the body of the kernel that writes the chunks' totals, or all elements."""
+        lines = [*self._frame(ndim)]
+        if self.items > 1:
+            lines += self._share()
         else:
             lines.append("const long low = start, high = stop;")
-        if totals and items > 1:
-            lines += [
-                "if (me == 0) {", f"const {t} total = shared[(stop - start - 1) / a[4]];",
-                store("sums", f"task * {wide}", "total"), "}", names["barrier"],
-            ]  # fmt: skip
-        elif totals:
-            lines += [*total, store("sums", f"task * {wide}", "total")]
-        else:
-            before = load(f"(task - 1) * {wide}", "sums")
-            lines += [f"if (low < high) {{\n{t} run = {load('low * a[8]')};"]
-            if items > 1:
-                lines.append(f"if (me > 0) {{ const {t} left = shared[me - 1]; run = {joined('left', 'run')}; }}")
-            lines += [
-                f"if (chunk > 0) {{ const {t} carry = {before}; run = {joined('carry', 'run')}; }}",
-                store("y", "low * a[7]", "run"),
-                "for (long i = low + 1; i < high; ++i) {",
-                f"const {t} v = {load('i * a[8]')}; run = {joined('run', 'v')};",
-                store("y", "i * a[7]", "run"),
-                "}", "}",
-            ]  # fmt: skip
-            if items > 1:
-                lines.append(names["barrier"])
+        lines += self._totals() if totals else self._elements()
+        if self.items > 1:
+            lines.append(self._dialect.names["barrier"])
         return "\n".join([*lines, "}"])
+
+    def _frame(self, ndim: int) -> list[str]:
+        """Loop over the chunks of all rows."""
+        names, part = self._dialect.names, self._part
+        task, step = ("group0", "get_num_groups(0)") if self.items > 1 else ("item0", names["items0"])
+        dims = range(ndim)
+        row = [f"const long i{d} = {f'rest % a[{9 + d}]; rest /= a[{9 + d}]' if d else 'rest'};" for d in dims]
+        y, x = (
+            " + ".join([f"a[{5 + 2 * k}]", *(f"i{d} * a[{9 + ndim * (k + 1) + d}]" for d in dims)]) for k in range(2)
+        )
+        return [
+            f"for (long task = {names[task]}; task < a[0]; task += {step}) {{",
+            "const long chunk = task % a[1];",
+            "long rest = task / a[1];",
+            *reversed(row),
+            f"global {part}* y = (global {part}*)p0 + {y};",
+            f"global const {part}* x = (global const {part}*)p1 + {x};",
+            f"global {part}* sums = (global {part}*)p2;",
+            "const long start = chunk * a[3], stop = LEAST(start + a[3], a[2]);",
+        ]
+
+    def _total(self) -> list[str]:
+        """Combine the elements from `low` to `high`."""
+        return [
+            f"{self._type} total = {self._load('x', 'low * a[8]')};",
+            "for (long i = low + 1; i < high; ++i) {",
+            f"const {self._type} v = {self._load('x', 'i * a[8]')};",
+            f"total = {self._join('total', 'v')};",
+            "}",
+        ]
+
+    def _share(self) -> list[str]:
+        """Let each thread of a group combine its part of a chunk, and all before it: ``shared``."""
+        t, barrier = self._type, self._dialect.names["barrier"]
+        return [
+            f"local {t}* shared = (local {t}*)scratch;",
+            f"const int me = {self._dialect.names['thread0']};",
+            "const long low = LEAST(start + me * a[4], stop), high = LEAST(low + a[4], stop);",
+            "if (low < high) {", *self._total(), "shared[me] = total;", "}", barrier,
+            f"for (int reach = 1; reach < {self.items}; reach *= 2) {{",
+            f"{t} joint = shared[me];",
+            f"if (me >= reach) {{ const {t} left = shared[me - reach]; joint = {self._join('left', 'joint')}; }}",
+            barrier, "shared[me] = joint;", barrier, "}",
+        ]  # fmt: skip
+
+    def _totals(self) -> list[str]:
+        store = self._store("sums", f"task * {self._wide}", "total")
+        if self.items == 1:
+            return [*self._total(), store]
+        return ["if (me == 0) {", f"const {self._type} total = shared[(stop - start - 1) / a[4]];", store, "}"]
+
+    def _elements(self) -> list[str]:
+        """Run through the elements from `low` to `high`, from what comes before them."""
+        t, before = self._type, self._load("sums", f"(task - 1) * {self._wide}")
+        lines = ["if (low < high) {", f"{t} run = {self._load('x', 'low * a[8]')};"]
+        if self.items > 1:
+            lines.append(f"if (me > 0) {{ const {t} left = shared[me - 1]; run = {self._join('left', 'run')}; }}")
+        return [
+            *lines,
+            f"if (chunk > 0) {{ const {t} left = {before}; run = {self._join('left', 'run')}; }}",
+            self._store("y", "low * a[6]", "run"),
+            "for (long i = low + 1; i < high; ++i) {",
+            f"const {t} v = {self._load('x', 'i * a[8]')};",
+            f"run = {self._join('run', 'v')};",
+            self._store("y", "i * a[6]", "run"),
+            "}",
+            "}",
+        ]
