@@ -146,6 +146,17 @@ def put(x: ndarray, indices: Any, values: ndarray, mode: str = "raise") -> None:
         _write_flat(x, _positions(x._runtime, index, x.size, 0, mode), repeated(values, index.size))
 
 
+def fill_diagonal(x: ndarray, values: ndarray, wrap: bool) -> None:
+    """Set the main diagonal; values that are too few are repeated."""
+    if x.ndim < 2:
+        raise ValueError("array must be at least 2-d")
+    if x.ndim > 2 and len(set(x.shape)) > 1:
+        raise ValueError("All dimensions of input must be of equal length")
+    step = x.shape[1] + 1 if x.ndim == 2 else sum(x.shape[0] ** d for d in range(x.ndim))
+    stop = x.shape[1] ** 2 if x.ndim == 2 and not wrap else x.size
+    put(x, np.arange(0, min(stop, x.size), step), values)
+
+
 def repeated(values: ndarray, n: int) -> ndarray:
     """Return the elements in C order, repeated or cut to a length; there is at least one."""
     line = flat(values)

@@ -262,7 +262,11 @@ def putmask(a: ndarray, mask: Any, values: Any) -> None:
 def fill_diagonal(a: ndarray, val: Any, wrap: bool = False) -> None:
     """Set the main diagonal, in place."""
     check_writeable(a, "fill_diagonal")
-    update(a, runtime_for("fill_diagonal", (a, val)), "fill_diagonal", np.fill_diagonal, val, wrap)
+    runtime = runtime_for("fill_diagonal", (a, val))
+    if runtime.host_visible:
+        update(a, runtime, "fill_diagonal", np.fill_diagonal, val, wrap)
+    else:
+        derived.fill_diagonal(a, as_operand(val, runtime), wrap)
 
 
 def copyto(dst: ndarray, src: Any, casting: Any = "same_kind", where: Any = True) -> None:

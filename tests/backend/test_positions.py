@@ -18,15 +18,19 @@ from tests.cuda import compilers
 
 Array = np.ndarray[Any, Any]
 SIZES = ("bool", "int16", "float16", "float32", "int64", "complex64", "complex128")  # of elements, and parts of them
-FORMS = ("opencl alone", "opencl group", "mlx", "cupy")
+FORMS = ("opencl alone", "opencl group", "mlx", "mlx in any order", "cupy")
 
 
 @pytest.fixture(scope="module", params=FORMS)
 def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     name = str(request.param)
-    if name == "mlx":
+    if name.startswith("mlx"):
         mlx = pytest.importorskip("gpuxp.backends.mlx", reason="pip install 'gpuxp[mlx]'", exc_type=ImportError)
-        yield mlx.MLXBackend("cpu")
+        found = mlx.MLXBackend("cpu")
+        if name != "mlx":  # as the GPU
+            found.exact_order = False
+            found.library = mlx.natives(found)
+        yield found
     elif name == "cupy":
         if not compilers.have_gxx():
             pytest.skip(compilers.NO_GXX)

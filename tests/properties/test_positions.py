@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy
@@ -17,9 +18,12 @@ from hypothesis import strategies as st
 
 import gpuxp
 from gpuxp import fallback
+from gpuxp.backends.reference import ReferenceBackend
+from gpuxp.devices import _runtimes
+from gpuxp.runtime import Runtime
 from gpuxp.testing import outcome, public_class
 
-ORDERING = {"sort", "argsort", "searchsorted"}  # another chapter: what these leave to the host is no matter here
+ORDERING = frozenset({"sort", "argsort", "searchsorted"})  # another chapter: what these leave to the host
 _rng = numpy.random.default_rng(0)
 ARRAYS: dict[str, Any] = {
     "a": _rng.integers(-5, 6, (3, 4)),
@@ -254,6 +258,13 @@ c[[3, 1, 3]] = [1, 2j, 3]
 w[[3, 1, 3]] = [1, 2j, 3]
 d[[0, 2]] = a[[1], :1]
 d[:, [0, 0]] += 1
+np.fill_diagonal(a, 7)
+np.fill_diagonal(F, v)
+np.fill_diagonal(F.T, [1, 2])
+np.fill_diagonal(v, 1)
+np.fill_diagonal(d.T, 1, wrap=True)
+np.fill_diagonal(big.reshape(100, 30, 100)[:30, :, :30], 5)
+np.fill_diagonal(big.reshape(100, 30, 100), 5)
 v.flat[3:9] = [1, 2]
 a.flat = v
 a.flat[[1, 2]] = 9
@@ -298,7 +309,7 @@ def _run(line: str, xp: Any, arrays: dict[str, Any], statement: bool) -> list[An
     return list(arrays.values())
 
 
-def compare(line: str, device: str, statement: bool) -> None:
+def compare(line: str, device: str, statement: bool, allowed: frozenset[str] = ORDERING) -> None:
     arrays = {k: x.copy("K") for k, x in ARRAYS.items()}
     want, refused = outcome(lambda xp: _run(line, xp, arrays, statement), numpy, ())
     before = dict(fallback.counts)
@@ -318,7 +329,7 @@ def compare(line: str, device: str, statement: bool) -> None:
             assert not _differs(w, g), f"result {place}: {numpy.asarray(g)} instead of {w}"
             if "where" not in line and "nonzero" not in line:
                 assert _layout(g) == _layout(w), f"result {place}"
-    assert _on_host(device, before) <= ORDERING
+    assert _on_host(device, before) <= allowed
 
 
 @pytest.mark.parametrize("line", READS)
@@ -329,6 +340,25 @@ def test_read(on: str, line: str) -> None:
 @pytest.mark.parametrize("line", WRITES)
 def test_write(on: str, line: str) -> None:
     compare(line, on, statement=True)
+
+
+class Bare(ReferenceBackend):
+    """A device that the host does not share, and that offers no natives."""
+
+    caps = replace(ReferenceBackend.caps, host_visible=False)
+
+
+def test_a_device_without_natives_has_the_host_move_its_elements() -> None:
+    _runtimes["bare"] = Runtime("bare", Bare())
+    try:
+        with gpuxp.device("bare"), gpuxp.configure(fallback="allow", small=0), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for line in READS[::4]:
+                compare(line, "bare", statement=False, allowed={"take", "put", "accumulate"} | ORDERING)
+            for line in WRITES[::3]:
+                compare(line, "bare", statement=True, allowed={"take", "put", "accumulate"} | ORDERING)
+    finally:
+        del _runtimes["bare"]
 
 
 # Keys of any make
@@ -457,3 +487,24 @@ def test_a_long_chain_of_reads_and_writes(on: str) -> None:
         a, x = numpy.cumsum(a) % 50, gpuxp.cumsum(x) % 50
     assert numpy.array_equal(numpy.asarray(x), a)
     assert numpy.array_equal(numpy.asarray(y), b)
+
+
+def test_only_what_needs_data_flushes(on: str) -> None:
+    runtime = gpuxp.asarray(0)._runtime
+    x, mask = gpuxp.arange(100_000.0), gpuxp.arange(100_000) % 3 == 0
+    values = gpuxp.arange(10.0)
+    before = runtime.stats()["flushes"]
+    y = gpuxp.cumsum(x) + gpuxp.maximum.accumulate(x, axis=0)
+    z = gpuxp.argmax(x.reshape(100, 1000), axis=1)
+    w = x[[3, 1, 2]] + gpuxp.take(x, [-1], mode="wrap")
+    y[[1, 2]] = 5
+    gpuxp.put(y, [0], values)
+    gpuxp.place(y, mask, values)
+    gpuxp.putmask(y, ~mask, values)
+    flushed = runtime.stats()["flushes"] - before
+    assert (flushed > 0) == runtime.host_visible  # the host needs the data, a device does not
+    assert (int(z[3]), float(w[0])) == (999, 100_002.0)
+    want = numpy.arange(100_000) % 10.0  # what putmask gives
+    third = numpy.arange(100_000) % 3 == 0
+    want[third] = numpy.arange(third.sum()) % 10
+    assert numpy.array_equal(numpy.asarray(y), want)

@@ -69,7 +69,9 @@ def _transform(name: str) -> Callable[..., MxArray]:
 def _last_values(places: MxArray, values: MxArray, extent: int, axis: int) -> MxArray:
     """Return values such that those for one place are all the last of them: then the order of writing is no matter."""
     flat = mx.reshape(places, (-1,))
-    winner = mx.zeros((extent,), dtype=mx.int64).at[flat].maximum(mx.arange(flat.size, dtype=mx.int64))
+    if flat.size >= 1 << 31:  # Apple's GPUs have atomic operations on 32 bits
+        raise Unsupported("its positions do not fit 32 bits")
+    winner = mx.zeros((extent,), dtype=mx.int32).at[flat].maximum(mx.arange(flat.size, dtype=mx.int32))
     lines = mx.reshape(values, (*values.shape[:axis], flat.size, *values.shape[axis + places.ndim :]))
     return mx.reshape(mx.take(lines, mx.take(winner, flat, axis=0), axis=axis), values.shape)
 

@@ -61,16 +61,16 @@ class _Kernels:
 
     def __init__(self, device: Device) -> None:
         self.device = device
-        self._built: dict[tuple[str, bool], Any] = {}
+        self._built: dict[tuple[str, int, int, bool], Any] = {}
 
     def run(self, body: str, grid: Grid, mems: Sequence[Any], words: Sequence[int]) -> None:
         """Start the kernel of a body; `words` is what it finds in ``a``, memory what it finds in ``p0``, ``p1``, ..."""
         device = self.device
         by_value = 8 * (len(words) + len(mems) + 2) <= device.dialect.parameter_bytes
-        built = self._built.get((body, by_value))
+        form = (body, len(mems), len(words), by_value)
+        built = self._built.get(form)
         if built is None:
-            source = self._source(body, len(mems), len(words), by_value, bool(grid.scratch))
-            built = self._built[body, by_value] = device.build(source)
+            built = self._built[form] = device.build(self._source(*form, bool(grid.scratch)))
         device.enqueue(built, grid, mems, struct.pack(f"<{len(words)}q", *words), by_value)
 
     def _source(self, body: str, mems: int, words: int, by_value: bool, scratch: bool) -> str:
