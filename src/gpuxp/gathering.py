@@ -388,11 +388,13 @@ def _arranged(signs: tuple[_Sign, ...], shape: Shape, order: tuple[int, ...]) ->
     NumPy says, asked about small arrays of this structure; None is C order.
     """
     alone = all(s[0] not in "ab" for s in signs)  # only True and False
-    small = _small((3,) * len(shape), order, np.uint8)
-    axis = small[_key(signs, not alone, True)].shape.index(0 if alone else 2)
+    point = np.zeros((1,) * len(shape), np.uint8)  # the only extents of 2 (or 0) in the result are the index arrays'
+    axis = point[_key(signs, not alone, True)].shape.index(0 if alone else 2)
+    if len(shape) > _PROBED:
+        return axis, None
     found = _small(shape, order, np.uint8)[_key(signs, True, False)]
     layout = _order(found.strides)
-    return axis, None if len(shape) > _PROBED or layout == tuple(range(found.ndim)) else layout
+    return axis, None if layout == tuple(range(found.ndim)) else layout
 
 
 def _key(signs: tuple[_Sign, ...], truth: bool, full: bool) -> tuple[Any, ...]:
@@ -411,7 +413,5 @@ def _key(signs: tuple[_Sign, ...], truth: bool, full: bool) -> tuple[Any, ...]:
 
 def _small(shape: Shape, order: Sequence[int], dtype: Any) -> HostArray:
     """Return zeros, their dimensions in this order in memory."""
-    if len(shape) > _PROBED:
-        return np.broadcast_to(np.zeros((), dtype), shape)
     strides = strides_in_order(shape, order, np.dtype(dtype).itemsize)
     return np.ndarray(shape, dtype, np.zeros(math.prod(shape), dtype), 0, strides)

@@ -87,7 +87,7 @@ def _set_flat(self: ndarray, value: Any) -> None:
     if runtime.host_visible:
         update(self, runtime, "flat", _assign_flat, value)
     else:
-        derived.put(self, gathering.count(runtime, self.size), as_operand(value, runtime))
+        derived.put(self, gathering.count(runtime, self.size), as_operand(value, runtime), "clip")  # needs no test
 
 
 def _assign_flat(target: Any, value: Any) -> None:
@@ -115,7 +115,7 @@ class Flat:
 
         if not runtime.host_visible:
             places = gathering.count(runtime, self._array.size)[key]
-            derived.put(self._array, places, as_operand(value, runtime))
+            derived.put(self._array, places, as_operand(value, runtime), "clip")  # these need no test
             return
 
         where = host(key) if type(key) is ndarray else key

@@ -423,6 +423,13 @@ def test_any_key_reads_and_writes_as_numpys(on: str, shape: tuple[int, ...]) -> 
         check()
 
 
+def test_an_array_of_many_dimensions(on: str) -> None:
+    a = numpy.arange(3 * 2**13).reshape((3,) + (2,) * 13)
+    x = gpuxp.asarray(a)
+    assert numpy.array_equal(numpy.asarray(x[[2, 0], ..., 1]), a[[2, 0], ..., 1])
+    assert numpy.array_equal(numpy.asarray(x[:, :, [1, 0, 1]]), a[:, :, [1, 0, 1]])
+
+
 # The last value stays
 
 
