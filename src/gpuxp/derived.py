@@ -173,10 +173,15 @@ def truth(x: ndarray) -> ndarray:
     return x if x.dtype == BOOL else UFUNCS["not_equal"](x, 0)
 
 
-def place(x: ndarray, mask: ndarray, values: ndarray) -> None:
-    """Set the elements where a mask is true to the values, in order and repeated."""
-    _same_size("place", x, mask)
-    flags = flat(truth(mask))
+def mask_for(function: str, x: ndarray, mask: ndarray) -> ndarray:
+    """Return a mask of as many elements as an array, in one dimension."""
+    if mask.size != x.size:
+        raise ValueError(f"{function}: mask and data must be the same size")
+    return flat(truth(mask))
+
+
+def place(x: ndarray, flags: ndarray, values: ndarray) -> None:
+    """Set the elements where a flat mask is true to the values, in order and repeated."""
     if not x.size:
         return
     if not values.size:
@@ -188,16 +193,10 @@ def place(x: ndarray, mask: ndarray, values: ndarray) -> None:
     _choose_flat(x, flags, take_at(flat(values), numbers, 0))
 
 
-def putmask(x: ndarray, mask: ndarray, values: ndarray) -> None:
-    """Set the elements where a mask is true to the values at the same places, repeated."""
-    _same_size("putmask", x, mask)
+def putmask(x: ndarray, flags: ndarray, values: ndarray) -> None:
+    """Set the elements where a flat mask is true to the values at the same places, repeated."""
     if x.size and values.size:
-        _choose_flat(x, flat(truth(mask)), repeated(values, x.size))
-
-
-def _same_size(function: str, x: ndarray, mask: ndarray) -> None:
-    if mask.size != x.size:
-        raise ValueError(f"{function}: mask and data must be the same size")
+        _choose_flat(x, flags, repeated(values, x.size))
 
 
 def _choose_flat(x: ndarray, mask: ndarray, values: ndarray) -> None:

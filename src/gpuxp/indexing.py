@@ -172,6 +172,16 @@ def _stored(value: Any, target: ndarray, runtime: Runtime) -> ndarray:
     return _operand(value, target, runtime)
 
 
+def _safely(values: Any, target: ndarray, runtime: Runtime) -> ndarray:
+    """Return what is assigned by `place` and `putmask`: arrays of a dtype that the target's holds."""
+    found = _stored(values, target, runtime)
+    if isinstance(values, (ndarray, np.ndarray)) and not np.can_cast(found.dtype, target.dtype):
+        raise TypeError(
+            f"Cannot cast array data from {found.dtype!r} to {target.dtype!r} according to the rule 'safe'"
+        )
+    return found
+
+
 def _write_small(target: ndarray, key: Any, value: Any) -> bool:
     """Do ``target[key] = value`` at once where both are small and there; tell whether it was done."""
     memory = contents(target)
@@ -226,7 +236,7 @@ def put(a: ndarray, ind: Any, v: Any, mode: str = "raise") -> None:
     if runtime.host_visible:
         update(a, runtime, "put", np.put, ind, v, mode)
     else:
-        derived.put(a, ind, as_operand(v, runtime), mode)
+        derived.put(a, ind, _stored(v, a, runtime), mode)
 
 
 def put_along_axis(arr: ndarray, indices: Any, values: Any, axis: int | None) -> None:
@@ -236,7 +246,7 @@ def put_along_axis(arr: ndarray, indices: Any, values: Any, axis: int | None) ->
     if runtime.host_visible:
         update(arr, runtime, "put_along_axis", np.put_along_axis, indices, values, axis)
     else:
-        derived.put_along(arr, indices, as_operand(values, runtime), axis)
+        derived.put_along(arr, indices, _stored(values, arr, runtime), axis)
 
 
 def place(arr: ndarray, mask: Any, vals: Any) -> None:
@@ -246,7 +256,8 @@ def place(arr: ndarray, mask: Any, vals: Any) -> None:
     if runtime.host_visible:
         update(arr, runtime, "place", np.place, mask, vals)
     else:
-        derived.place(arr, as_operand(mask, runtime), as_operand(vals, runtime))
+        flags = derived.mask_for("place", arr, as_operand(mask, runtime))
+        derived.place(arr, flags, _safely(vals, arr, runtime))
 
 
 def putmask(a: ndarray, mask: Any, values: Any) -> None:
@@ -256,7 +267,8 @@ def putmask(a: ndarray, mask: Any, values: Any) -> None:
     if runtime.host_visible:
         update(a, runtime, "putmask", np.putmask, mask, values)
     else:
-        derived.putmask(a, as_operand(mask, runtime), as_operand(values, runtime))
+        flags = derived.mask_for("putmask", a, as_operand(mask, runtime))
+        derived.putmask(a, flags, _safely(values, a, runtime))
 
 
 def fill_diagonal(a: ndarray, val: Any, wrap: bool = False) -> None:
@@ -266,7 +278,7 @@ def fill_diagonal(a: ndarray, val: Any, wrap: bool = False) -> None:
     if runtime.host_visible:
         update(a, runtime, "fill_diagonal", np.fill_diagonal, val, wrap)
     else:
-        derived.fill_diagonal(a, as_operand(val, runtime), wrap)
+        derived.fill_diagonal(a, _stored(val, a, runtime), wrap)
 
 
 def copyto(dst: ndarray, src: Any, casting: Any = "same_kind", where: Any = True) -> None:

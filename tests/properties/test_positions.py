@@ -258,6 +258,11 @@ c[[3, 1, 3]] = [1, 2j, 3]
 w[[3, 1, 3]] = [1, 2j, 3]
 d[[0, 2]] = a[[1], :1]
 d[:, [0, 0]] += 1
+np.putmask(u, u > 3, v)
+np.putmask(u, u > 3, [1.5, 2])
+np.place(f, f > 2, d)
+np.put(u, [1, 2], d)
+np.put(u, [1, 2], 300)
 np.fill_diagonal(a, 7)
 np.fill_diagonal(F, v)
 np.fill_diagonal(F.T, [1, 2])
