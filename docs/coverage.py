@@ -20,11 +20,14 @@ Made from the code by `python docs/coverage.py`; do not edit.
 
 *kernel*: recorded, fused, run by the device's own kernels. *view*: geometry alone. *composed*: written in other
 functions of the namespace. *library*: a recorded call that never fuses (the device's library, NumPy's on `cpu`).
+*derived*: NumPy's on `cpu`; elsewhere made of the device's `take`, `put`, `accumulate` and sorting, and of recorded
+operations.
 *host*: NumPy on the host, which on `cpu` is the device and elsewhere a counted fallback. *shared*: needs no device.
 
 """
 VIEWS = "view_of("
-HOST = ("host_call(", "_call(", "update(", "_cumulative(", "_arg(", "_draw(")
+DERIVED = ("derived.", "_cumulative(", "_running(", "_arg(", "_unique_row(", "_unique(")
+HOST = ("host_call(", "_call(", "update(", "_draw(")
 
 
 def kind_of(name: str, member: object) -> str:
@@ -38,6 +41,8 @@ def kind_of(name: str, member: object) -> str:
     source = inspect.getsource(member)
     if "library(" in source:
         return "library"
+    if any(mark in source for mark in DERIVED):
+        return "derived"
     if any(mark in source for mark in HOST):
         return "host"
     if "reduce(" in source or "_record" in source or "select(" in source or "fresh(" in source or "_unset(" in source:
@@ -61,7 +66,7 @@ def table() -> str:
     kinds = {name: kind_of(name, member) for name, member in members.items()}
     counts = {
         kind: sum(k == kind for k in kinds.values())
-        for kind in ("kernel", "view", "composed", "library", "host", "shared")
+        for kind in ("kernel", "view", "composed", "library", "derived", "host", "shared")
     }
     lines = [HEAD + ", ".join(f"{n} {kind}" for kind, n in counts.items()) + f": {len(kinds)} names.\n"]
     lines += ["## Main namespace\n", "| name | how | spelled in C for kinds |", "|---|---|---|"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import derived, gathering
 from .array import VALUE, HostArray, adopted, contents, copy_of, held, host, is_pending, ndarray, root, view_of
 from .convert import as_operand, asarray, host_call, runtime_for
 from .dtypes import BOOL
@@ -77,7 +78,11 @@ def getitem(self: ndarray, key: Any) -> ndarray:
     plain, kind = classify(key)
     if kind == BASIC:
         return _basic(self, plain)
-    result: ndarray = host_call("take", _read, self, plain if type(plain) is tuple else (plain,))
+    full = plain if type(plain) is tuple else (plain,)
+    if not self._runtime.host_visible:
+        runtime_for("__getitem__", (self, *full))
+        return gathering.read(self, full)
+    result: ndarray = host_call("take", _read, self, full)
     return result
 
 
@@ -113,14 +118,15 @@ def setitem(self: ndarray, key: Any, value: Any) -> None:
             full = plain if type(plain) is tuple else (plain,)
             geometry = self._ghost[(*(k for k in full if k is not Ellipsis), Ellipsis)]
         target = view_of(self, geometry)
-        _store(target, _operand(value, target, runtime))
+        _store(target, _stored(value, target, runtime))
         return
-    runtime_for("__setitem__", (self, value, *(plain if type(plain) is tuple else (plain,))))
+    full = plain if type(plain) is tuple else (plain,)
+    runtime_for("__setitem__", (self, value, *full))
     if kind == MASK and _mask_fits(self, plain):
         there = contents(plain) if type(plain) is ndarray else plain
         if there is not None and _write_small(self, there, value):
             return
-        operand = _operand(value, self, runtime)
+        operand = _stored(value, self, runtime)
         if operand.ndim == 0:
             mask = plain if type(plain) is ndarray else asarray(plain, device=runtime.name)
             mask = mask.reshape(mask.shape + (1,) * (self.ndim - mask.ndim))
@@ -129,7 +135,10 @@ def setitem(self: ndarray, key: Any, value: Any) -> None:
             choose(runtime, self._view, mask, operand._view, self._view)
             return
         value = operand
-    update(self, runtime, "put", _write, plain if type(plain) is tuple else (plain,), _host_value(value))
+    if runtime.host_visible:
+        update(self, runtime, "put", _write, full, _host_value(value))
+    else:
+        gathering.write(self, full, _stored(value, self, runtime))
 
 
 def _mask_fits(self: ndarray, mask: Any) -> bool:
@@ -154,6 +163,23 @@ def _operand(value: Any, target: ndarray, runtime: Runtime) -> ndarray:
         cell[()] = value  # NumPy's conversion, with its error for a value out of range
         return held(runtime, cell)
     return as_operand(value, runtime)
+
+
+def _stored(value: Any, target: ndarray, runtime: Runtime) -> ndarray:
+    """Return what is assigned as an array; sequences of Python scalars take the target's dtype as well."""
+    if type(value) in (list, tuple):
+        return asarray(value, target.dtype, device=runtime.name)
+    return _operand(value, target, runtime)
+
+
+def _safely(values: Any, target: ndarray, runtime: Runtime) -> ndarray:
+    """Return what is assigned by `place` and `putmask`: arrays of a dtype that the target's holds."""
+    found = _stored(values, target, runtime)
+    if isinstance(values, (ndarray, np.ndarray)) and not np.can_cast(found.dtype, target.dtype):
+        raise TypeError(
+            f"Cannot cast array data from {found.dtype!r} to {target.dtype!r} according to the rule 'safe'"
+        )
+    return found
 
 
 def _write_small(target: ndarray, key: Any, value: Any) -> bool:
@@ -181,13 +207,20 @@ def take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: s
     """Return the elements at `indices` along `axis`; an index out of bounds raises `IndexError`."""
     runtime = runtime_for("take", (a, indices))
     x = as_operand(a, runtime)
-    found: ndarray = host_call("take", np.take, x, indices, axis, None, mode)
+    found: ndarray
+    if runtime.host_visible:
+        found = host_call("take", np.take, x, indices, axis, None, mode)
+    else:
+        found = derived.take(x, indices, axis, mode)
     return into(found, out, "take")
 
 
 def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> ndarray:
     """Return the elements picked by an index array along one axis."""
-    found: ndarray = host_call("take_along_axis", np.take_along_axis, *_together("take_along_axis", arr, indices), axis)
+    x, index = _together("take_along_axis", arr, indices)
+    if not x._runtime.host_visible:
+        return derived.take_along(x, index, axis)
+    found: ndarray = host_call("take_along_axis", np.take_along_axis, x, index, axis)
     return found
 
 
@@ -199,32 +232,53 @@ def _together(function: str, *values: Any) -> list[ndarray]:
 def put(a: ndarray, ind: Any, v: Any, mode: str = "raise") -> None:
     """Set elements of the flattened array, in place."""
     check_writeable(a, "put")
-    update(a, runtime_for("put", (a, ind, v)), "put", np.put, ind, v, mode)
+    runtime = runtime_for("put", (a, ind, v))
+    if runtime.host_visible:
+        update(a, runtime, "put", np.put, ind, v, mode)
+    else:
+        derived.put(a, ind, _stored(v, a, runtime), mode)
 
 
 def put_along_axis(arr: ndarray, indices: Any, values: Any, axis: int | None) -> None:
     """Set the elements picked by an index array along one axis, in place."""
     check_writeable(arr, "put_along_axis")
     runtime = runtime_for("put_along_axis", (arr, indices, values))
-    update(arr, runtime, "put_along_axis", np.put_along_axis, indices, values, axis)
+    if runtime.host_visible:
+        update(arr, runtime, "put_along_axis", np.put_along_axis, indices, values, axis)
+    else:
+        derived.put_along(arr, indices, _stored(values, arr, runtime), axis)
 
 
 def place(arr: ndarray, mask: Any, vals: Any) -> None:
     """Set the elements where `mask` is true, in order, in place."""
     check_writeable(arr, "place")
-    update(arr, runtime_for("place", (arr, mask, vals)), "place", np.place, mask, vals)
+    runtime = runtime_for("place", (arr, mask, vals))
+    if runtime.host_visible:
+        update(arr, runtime, "place", np.place, mask, vals)
+    else:
+        flags = derived.mask_for("place", arr, as_operand(mask, runtime))
+        derived.place(arr, flags, _safely(vals, arr, runtime))
 
 
 def putmask(a: ndarray, mask: Any, values: Any) -> None:
     """Set the elements where `mask` is true to those of `values` at the same place, in place."""
     check_writeable(a, "putmask")
-    update(a, runtime_for("putmask", (a, mask, values)), "putmask", np.putmask, mask, values)
+    runtime = runtime_for("putmask", (a, mask, values))
+    if runtime.host_visible:
+        update(a, runtime, "putmask", np.putmask, mask, values)
+    else:
+        flags = derived.mask_for("putmask", a, as_operand(mask, runtime))
+        derived.putmask(a, flags, _safely(values, a, runtime))
 
 
 def fill_diagonal(a: ndarray, val: Any, wrap: bool = False) -> None:
     """Set the main diagonal, in place."""
     check_writeable(a, "fill_diagonal")
-    update(a, runtime_for("fill_diagonal", (a, val)), "fill_diagonal", np.fill_diagonal, val, wrap)
+    runtime = runtime_for("fill_diagonal", (a, val))
+    if runtime.host_visible:
+        update(a, runtime, "fill_diagonal", np.fill_diagonal, val, wrap)
+    else:
+        derived.fill_diagonal(a, _stored(val, a, runtime), wrap)
 
 
 def copyto(dst: ndarray, src: Any, casting: Any = "same_kind", where: Any = True) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import dtypes
+from . import derived, dtypes
 from .array import READ_ONLY, WRITEABLE, at_hand, copy_of, fresh, host, layout, ndarray, view_of, wrap
 from .convert import as_operand, host_call, runtime_for
 from .creation import zeros
@@ -393,6 +393,8 @@ def repeat(a: Any, /, repeats: Any, axis: int | None = None) -> ndarray:
         return reshape(
             copy_of(wide, order="C"), (*x.shape[:place], x.shape[place] * int(repeats), *x.shape[place + 1 :])
         )
+    if not x._runtime.host_visible:
+        return derived.repeat(x, repeats, axis)
     found: ndarray = host_call("repeat", np.repeat, x, repeats, axis)
     return found
 

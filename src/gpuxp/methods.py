@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from . import elementwise, exports, hostnames, indexing, manipulation, reductions, searching
+from . import derived, elementwise, exports, gathering, hostnames, indexing, manipulation, reductions, searching
 from .array import WRITEABLE, copy_of, host, ndarray, root, view_of
 from .convert import as_operand, asarray, runtime_for
 from .devices import runtime_of
@@ -83,7 +83,11 @@ def _round(self: ndarray, ndigits: int | None = None) -> Any:
 
 
 def _set_flat(self: ndarray, value: Any) -> None:
-    update(self, runtime_for("flat", (self, value)), "flat", _assign_flat, value)
+    runtime = runtime_for("flat", (self, value))
+    if runtime.host_visible:
+        update(self, runtime, "flat", _assign_flat, value)
+    else:
+        derived.put(self, gathering.count(runtime, self.size), as_operand(value, runtime), "clip")  # needs no test
 
 
 def _assign_flat(target: Any, value: Any) -> None:
@@ -109,8 +113,15 @@ class Flat:
         check_writeable(self._array, "flat")
         runtime = runtime_for("flat", (self._array, value))
 
+        if not runtime.host_visible:
+            places = gathering.count(runtime, self._array.size)[key]
+            derived.put(self._array, places, as_operand(value, runtime), "clip")  # these need no test
+            return
+
+        where = host(key) if type(key) is ndarray else key
+
         def write(target: Any, new: Any) -> None:
-            target.flat[key] = new
+            target.flat[where] = new
 
         update(self._array, runtime, "flat", write, value)
 

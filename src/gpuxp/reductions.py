@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import dtypes, small
+from . import derived, dtypes, small
 from .array import VALUE, HostArray, at_hand, copy_of, fresh, held, host, ndarray, view_of, wrap
 from .config import config
 from .convert import as_operand, host_call, runtime_for
 from .dtypes import BOOL, FLOAT32, FLOAT64, INTP, DType
+from .gathering import flat
 from .geometry import Ghost, Shape, broadcast_shapes, memory_order, strides_in_order
 from .ops import reducible
 from .tape import REDUCE, Node
@@ -310,10 +311,23 @@ def _arg(name: str, a: Any, axis: int | None, out: Any, keepdims: bool) -> ndarr
     x = as_operand(a, runtime_for(name, (a,)))
     runtime, fn = x._runtime, getattr(np, name)
     if not runtime.host_visible:
-        return _into(host_call(name, fn, x, axis, keepdims=keepdims), out, name)
+        return _into(_extreme_place(name, x, axis, keepdims), out, name)
     runtime.counters["library_calls"] += 1
     found = quiet(fn, host(x), axis, keepdims=keepdims)  # of a read-only view, as others get, NumPy makes a copy here
     return _into(wrap(runtime, found), out, name)
+
+
+def _extreme_place(name: str, x: ndarray, axis: int | None, keepdims: bool) -> ndarray:
+    shape = x.shape
+    if axis is None or (not x.ndim and axis in (0, -1)):
+        x, axis, kept = flat(x), 0, (1,) * len(shape)
+    else:
+        axis = np.lib.array_utils.normalize_axis_index(axis, x.ndim)
+        kept = (*shape[:axis], 1, *shape[axis + 1 :])
+    if not x.shape[axis]:
+        raise ValueError(f"attempt to get {name} of an empty sequence")
+    found = derived.extreme_place({"argmax": "maximum", "argmin": "minimum"}[name], x, axis)
+    return found.reshape(kept) if keepdims else found
 
 
 def argmax(a: Any, /, axis: int | None = None, out: Any = None, *, keepdims: bool = False) -> ndarray:
@@ -352,8 +366,18 @@ def _cumulative(name: str, fn: str, x: Any, axis: int | None, dtype: Any, includ
             raise ValueError(f"{name}: axis is needed for an array of {x.ndim} dimensions")
         axis = 0
     acc = dtypes.check(dtype, name) if dtype is not None else dtypes.resolve_reduction(UFUNCS[fn].numpy, x.dtype)
-    found = host_call(name, getattr(np, name), x, axis=axis, dtype=acc, include_initial=include_initial)
-    return _into(found, out, name)
+    if x._runtime.host_visible:
+        found = host_call(name, getattr(np, name), x, axis=axis, dtype=acc, include_initial=include_initial)
+        return _into(found, out, name)
+    x = x if x.ndim else x.reshape(1)
+    if not include_initial:
+        return UFUNCS[fn].accumulate(x, axis, acc, out)
+    axis = np.lib.array_utils.normalize_axis_index(axis, x.ndim)
+    result = fresh(x._runtime, (*x.shape[:axis], x.shape[axis] + 1, *x.shape[axis + 1 :]), acc)
+    lead = (slice(None),) * axis
+    result[(*lead, slice(0, 1))] = UFUNCS[fn].identity
+    result[(*lead, slice(1, None))] = UFUNCS[fn].accumulate(x, axis, acc)
+    return _into(result, out, name)
 
 
 def cumulative_sum(
@@ -370,16 +394,23 @@ def cumulative_prod(
     return _cumulative("cumulative_prod", "multiply", x, axis, dtype, include_initial, out)
 
 
+def _running(name: str, fn: str, a: Any, axis: int | None, dtype: Any, out: Any) -> ndarray:
+    x = as_operand(a, runtime_for(name, (a,)))
+    if x._runtime.host_visible:
+        return _into(host_call(name, getattr(np, name), x, axis, dtype), out, name)
+    if axis is None or (not x.ndim and axis in (0, -1)):
+        x, axis = flat(x), 0
+    return UFUNCS[fn].accumulate(x, axis, dtype, out)
+
+
 def cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> ndarray:
     """Return the running sums along `axis` (of the flattened array by default)."""
-    x = as_operand(a, runtime_for("cumsum", (a,)))
-    return _into(host_call("cumsum", np.cumsum, x, axis, dtype), out, "cumsum")
+    return _running("cumsum", "add", a, axis, dtype, out)
 
 
 def cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> ndarray:
     """Return the running products along `axis` (of the flattened array by default)."""
-    x = as_operand(a, runtime_for("cumprod", (a,)))
-    return _into(host_call("cumprod", np.cumprod, x, axis, dtype), out, "cumprod")
+    return _running("cumprod", "multiply", a, axis, dtype, out)
 
 
 amax, amin = max, min

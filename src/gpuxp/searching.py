@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from . import derived
 from .array import VALUE, copy_of, layout, ndarray, view_of
 from .convert import as_operand, evaluate, host_call, library, runtime_for
-from .dtypes import INTP, NUMPY
+from .dtypes import INT64, INTP, NUMPY
 from .errors import AxisError
+from .gathering import filled, flat, put_at, running, take_at, true_places
 from .manipulation import ravel
-from .ufunc import check_writeable, select
+from .ufunc import UFUNCS, check_writeable, select
 
 
 def _together(function: str, *values: Any) -> list[ndarray]:
@@ -41,13 +43,18 @@ def nonzero(a: Any, /) -> tuple[ndarray, ...]:
     x = as_operand(a, runtime_for("nonzero", (a,)))
     if not x.ndim:
         raise ValueError("nonzero: a 0-d array has no indices; use atleast_1d first")
+    if not x._runtime.host_visible:
+        return derived.nonzero(x)
     found: tuple[ndarray, ...] = host_call("nonzero", np.nonzero, x)
     return found
 
 
 def argwhere(a: Any) -> ndarray:
     """Return the indices of the elements that are not zero, one row each."""
-    found: ndarray = host_call("argwhere", np.argwhere, *_together("argwhere", a))
+    (x,) = _together("argwhere", a)
+    if not x._runtime.host_visible:
+        return derived.argwhere(x)
+    found: ndarray = host_call("argwhere", np.argwhere, x)
     return found
 
 
@@ -61,6 +68,10 @@ def searchsorted(a: Any, v: Any, /, side: Any = "left", sorter: Any = None) -> n
     given = (a, v) if sorter is None else (a, v, sorter)
     x, values, *order = _together("searchsorted", *given)
     _refuse_search(x, values, side, *order)
+    runtime = x._runtime
+    own = runtime.host_visible or "searchsorted" in runtime.backend.library
+    if not own and "c" not in (x.dtype.kind, values.dtype.kind):
+        return _bisect(x, values, side, *order)
     result = library(
         "searchsorted",
         lambda a, v, *order: NUMPY.searchsorted(a, v, side, *order),
@@ -82,6 +93,15 @@ def _refuse_search(a: ndarray, v: ndarray, side: Any, sorter: ndarray | None = N
     NUMPY.searchsorted(np.empty((0,) * a.ndim, a.dtype), np.empty(0, v.dtype), side, places)
     if sorter is not None and sorter.shape != a.shape:
         raise ValueError("sorter.size must equal a.size")
+
+
+def _bisect(a: ndarray, v: ndarray, side: Any, sorter: ndarray | None = None) -> ndarray:
+    """Search on a device that has no search of its own."""
+    if sorter is not None:
+        a = derived.take(a, sorter, 0, "raise")
+    dtype = np.promote_types(a.dtype, v.dtype)
+    line, values = (x if x.dtype == dtype else copy_of(x, dtype) for x in (a, v))
+    return derived.bisect(line, values, side[0] == "l")
 
 
 _KINDS = (None, "quicksort", "mergesort", "heapsort", "stable")
@@ -168,28 +188,71 @@ def unique(
 ) -> Any:  # fmt: skip
     """Return the sorted unique elements, and where they come from if asked."""
     x = as_operand(ar, runtime_for("unique", (ar,)))
-    return host_call("unique", np.unique, x, return_index, return_inverse, return_counts, axis, equal_nan=equal_nan)
+    if x._runtime.host_visible or (axis is not None and x.ndim != 1):
+        wanted = (return_index, return_inverse, return_counts)
+        return host_call("unique", np.unique, x, *wanted, axis, equal_nan=equal_nan)
+    if axis is not None:
+        np.lib.array_utils.normalize_axis_index(axis, x.ndim)
+    values, *others = _unique(x, return_index, return_inverse, return_counts, equal_nan)
+    return (values, *others) if others else values
+
+
+def _unique(x: ndarray, index: bool, inverse: bool, counts: bool, equal_nan: bool) -> list[ndarray]:
+    """Sort, and keep what differs from its neighbour."""
+    line = flat(x)
+    n, order = line.size, argsort(line) if index or inverse else None
+    line = sort(line) if order is None else take_at(line, order, 0)
+    first = derived.distinct(line, equal_nan)
+    places = true_places(first)
+    found = [take_at(line, places, 0)]
+    if order is not None and index:
+        found.append(take_at(order, places, 0))
+    if order is not None and inverse:
+        number = filled(x._runtime, (n,), 0)
+        ranks = running("add", copy_of(first, INT64)) - 1
+        put_at(number, order, ranks, 0, unique=True)
+        found.append(number.reshape(x.shape))
+    if counts:
+        ends = filled(x._runtime, places.shape, n)
+        ends[:-1] = places[1:]
+        found.append(ends - places)
+    return found
+
+
+def _unique_row(name: str, x: Any, index: bool, inverse: bool, counts: bool) -> Any:
+    """Do what NumPy's function of this name does, for which the parts are."""
+    (x,) = _together(name, x)
+    fn = getattr(np, name)
+    if x._runtime.host_visible:
+        return host_call(name, fn, x)
+    return type(fn(np.zeros(0)))(*_unique(x, index, inverse, counts, False))
 
 
 def unique_all(x: Any, /) -> Any:
     """Return unique values, their first indices, the inverse and the counts."""
-    return host_call("unique_all", np.unique_all, *_together("unique_all", x))
+    return _unique_row("unique_all", x, True, True, True)
 
 
 def unique_counts(x: Any, /) -> Any:
     """Return unique values and how often each occurs."""
-    return host_call("unique_counts", np.unique_counts, *_together("unique_counts", x))
+    return _unique_row("unique_counts", x, False, False, True)
 
 
 def unique_inverse(x: Any, /) -> Any:
     """Return unique values and the indices that rebuild `x` from them."""
-    return host_call("unique_inverse", np.unique_inverse, *_together("unique_inverse", x))
+    return _unique_row("unique_inverse", x, False, True, False)
 
 
 def unique_values(x: Any, /) -> ndarray:
     """Return the unique values, sorted; consumers rely on the order, which the standard leaves open."""
-    found: ndarray = host_call("unique_values", lambda v: np.unique(v, equal_nan=False), *_together("unique_values", x))
+    (x,) = _together("unique_values", x)
+    if not x._runtime.host_visible:
+        return _unique(x, False, False, False, False)[0]
+    found: ndarray = host_call("unique_values", lambda v: np.unique(v, equal_nan=False), x)
     return found
+
+
+_FEW = 8  # elements to compare with one by one
 
 
 def isin(
@@ -197,8 +260,24 @@ def isin(
 ) -> ndarray:
     """Return for each element whether it is among `test_elements`."""
     a, b = _together("isin", element, test_elements)
-    found: ndarray = host_call("isin", np.isin, a, b, assume_unique, invert, kind=kind)
-    return found
+    if not a._runtime.host_visible:
+        NUMPY.isin(np.zeros(1, a.dtype), np.zeros(1, b.dtype), kind=kind)  # refuses what NumPy does
+        found = _isin(a, flat(b))
+        return ~found if invert else found
+    return host_call("isin", np.isin, a, b, assume_unique, invert, kind=kind)  # type: ignore[no-any-return]
+
+
+def _isin(a: ndarray, b: ndarray) -> ndarray:
+    if b.size <= _FEW:
+        found = filled(a._runtime, a.shape, False, bool)
+        for k in range(b.size):
+            found = found | (a == view_of(b, b._ghost[k, ...]))
+        return found
+    dtype = np.promote_types(a.dtype, b.dtype)
+    a, b = (x if x.dtype == dtype else copy_of(x, dtype) for x in (a, b))
+    line = sort(b)
+    places = UFUNCS["minimum"](searchsorted(line, a), b.size - 1)
+    return take_at(line, places, 0) == a
 
 
 def isscalar(element: Any) -> bool:

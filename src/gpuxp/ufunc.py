@@ -268,7 +268,12 @@ class ufunc:  # noqa: N801 - NumPy's name
         """Return all intermediate results of `reduce`."""
         self._need_binary("accumulate")
         x = as_operand(array, runtime_for(self.__name__, (array,)))
-        result = host_call(f"{self.__name__}.accumulate", self.numpy.accumulate, x, axis, dtype)
+        if x._runtime.host_visible:
+            result = host_call(f"{self.__name__}.accumulate", self.numpy.accumulate, x, axis, dtype)
+        else:
+            from .gathering import accumulate  # which is built upon this class
+
+            result = accumulate(self.__name__, x, axis, dtype)
         return into(result, out, self.__name__, "unsafe")
 
     def reduceat(self, array: Any, indices: Any, axis: int = 0, dtype: Any = None, out: Any = None) -> ndarray:

@@ -104,6 +104,18 @@ class Pool:
         self.freed += 1
 
 
+class Maximum:
+    """The ufunc; its `at` takes the dtypes that CuPy has atomic operations on."""
+
+    def __call__(self, a: Any, b: Any) -> Any:
+        return np.maximum(a, b)
+
+    def at(self, a: Any, places: Any, values: Any) -> None:
+        """Raise elements in place."""
+        assert a.dtype.name in ("int32", "uint32", "uint64", "float32", "float64")
+        np.maximum.at(a, places, values)
+
+
 class Module:
     """A program."""
 
@@ -133,6 +145,9 @@ class StandIn:
 
     def __init__(self, host: Host, devices: int = 1) -> None:
         self.sort, self.argsort, self.matmul, self.fft, self.flip = np.sort, np.argsort, np.matmul, np.fft, np.flip
+        self.take, self.cumsum, self.cumprod, self.concatenate = np.take, np.cumsum, np.cumprod, np.concatenate
+        self.zeros, self.arange, self.minimum, self.add = np.zeros, np.arange, np.minimum, np.add
+        self.maximum, self.bitwise_or, self.multiply = Maximum(), np.bitwise_or, np.multiply
         self.waits: list[Any] = []
         self.stream = Stream(0, self.waits)
         self.limit = 1 << 26  # bytes of one allocation

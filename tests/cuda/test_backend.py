@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from tests.backend import test_opencl as clike
 from tests.cuda import compilers
 from tests.cuda.compilers import Host
 from tests.cuda.standin_cupy import StandIn, Stream, installed
+from tests.properties import test_positions as positions
 from tests.properties.fuzz import check, report
 from tests.properties.programs import Options
 from tests.properties.running import SETUPS
@@ -78,6 +80,15 @@ def test_natives_sort_multiply_and_transform(standin: StandIn) -> None:
         for name in ("fft", "ifft", "rfft", "irfft"):
             want, got = getattr(np.fft, name)(a[::2], norm="ortho"), getattr(gpuxp.fft, name)(x[::2], norm="ortho")
             np.testing.assert_allclose(np.asarray(got), want, rtol=1e-5, atol=1e-5)
+
+
+def test_indexing_sets_and_running_results(standin: StandIn) -> None:
+    with gpuxp.device("cuda:0"), gpuxp.configure(fallback="allow"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for line in positions.READS[::8]:
+            positions.compare(line, "cuda:0", statement=False)
+        for line in positions.WRITES[::5]:
+            positions.compare(line, "cuda:0", statement=True)
 
 
 def test_natives_refuse_what_they_do_not_take(backend: CudaBackend) -> None:

@@ -25,6 +25,7 @@ LAYERS = [
     "backends.openclcalls backends.openclblas backends.openclmatmul backends.openclsort",
     "backends.openclfftcode backends.openclfft backends.opencllibrary",
     "backends.mlxtypes backends.mlxrows backends.mlxfold backends.mlxmemory backends.mlxnatives backends.cupynatives",
+    "backends.openclgather",
     "backends.software backends.reference backends.opencl backends.mlx backends.cupy",
     "failures inspecting",
     "runtime",
@@ -34,7 +35,8 @@ LAYERS = [
     "convert",
     "small",
     "ufunc",
-    "operators",
+    "operators gathering",
+    "derived",
     "reductions indexing",
     "creation",
     "manipulation",
@@ -57,6 +59,7 @@ LATE = {
     ("devices", "backends.cupy"),
     ("runtime", "backends.software"),  # the host that runs what a device cannot
     ("ufunc", "reductions"),  # ufunc.reduce
+    ("ufunc", "gathering"),  # ufunc.accumulate
     ("namespace", "__init__"),  # an array's namespace is the package
     ("testing", "__init__"),
     ("explain", "__init__"),

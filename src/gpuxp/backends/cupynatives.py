@@ -1,4 +1,4 @@
-"""Library calls that CuPy has itself: products of matrices, sorting, Fourier transforms."""
+"""Library calls that CuPy has itself: products of matrices, sorting, Fourier transforms, elements by position."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ..errors import Unsupported
 from .base import Native, Operand
 
 CupyArray = Any
+_ASSOCIATIVE = ("add", "multiply", "maximum", "minimum", "logical_and", "logical_or", "bitwise_and", "bitwise_or")
 
 
 class Device(Protocol):
@@ -48,7 +49,34 @@ def natives(device: Device) -> Mapping[str, Native]:
         places = cupy.argsort(cupy.flip(x, axis), axis=axis, kind="stable")
         return cupy.flip(x.shape[axis] - 1 - places, axis)
 
+    def take(source: CupyArray, places: CupyArray, axis: int) -> CupyArray:
+        return cupy.take(source, places, axis=axis)
+
+    def put(target: CupyArray, places: CupyArray, values: CupyArray, axis: int, unique: bool) -> None:
+        if not unique:  # all values for one place become the last of them: then the order of writing is no matter
+            flat = places.reshape(-1)
+            winner = cupy.zeros(target.shape[axis], dtype="uint64")  # of 64 bits, CuPy has atomic operations on these
+            cupy.maximum.at(winner, flat, cupy.arange(flat.size, dtype="uint64"))
+            lines = values.reshape(*values.shape[:axis], flat.size, *values.shape[axis + places.ndim :])
+            values = cupy.take(lines, winner[flat].astype("int64"), axis=axis).reshape(values.shape)
+        target[(slice(None),) * axis + (places,)] = values
+
+    def accumulate(x: CupyArray, op: str, axis: int) -> CupyArray:
+        if op in ("add", "multiply") and x.dtype.kind != "b":
+            return (cupy.cumsum if op == "add" else cupy.cumprod)(x, axis=axis, dtype=x.dtype)
+        if op not in _ASSOCIATIVE:
+            raise Unsupported(f"CuPy has no running {op}")
+        fn, lead, reach = getattr(cupy, op), (slice(None),) * axis, 1
+        while reach < x.shape[axis]:  # after each step an element holds the result of twice as many
+            joint = fn(x[(*lead, slice(None, -reach))], x[(*lead, slice(reach, None))])
+            x = cupy.concatenate([x[(*lead, slice(None, reach))], joint], axis=axis)
+            reach *= 2
+        return x
+
     found = {
+        "take": _mover(device, take),
+        "put": _mover(device, put, in_place=True),
+        "accumulate": _native(device, accumulate, STANDARD),
         "matmul": _native(device, cupy.matmul, inexact),
         "sort": _native(device, sort, ordered),
         "argsort": _native(device, argsort, ordered),
@@ -73,5 +101,20 @@ def _native(device: Device, fn: Callable[..., CupyArray], allowed: Sequence[DTyp
             operands = [view(device.cupy, o) for o in ins]
             (out,) = (view(device.cupy, o) for o in outs)
             out[...] = fn(*operands, **parameters).astype(out.dtype, copy=False)
+
+    return run
+
+
+def _mover(device: Device, fn: Callable[..., Any], in_place: bool = False) -> Native:
+    """Wrap a function that moves elements, whatever they are; `in_place`: it changes its first operand."""
+
+    def run(parameters: Mapping[str, Any], ins: Sequence[Operand], outs: Sequence[Operand]) -> None:
+        if any(0 in o.shape for o in ins):  # nothing to take, nor to put
+            return
+        operands, (out,) = [view(device.cupy, o) for o in ins], (view(device.cupy, o) for o in outs)
+        with device.queue():
+            result = fn(*operands, **parameters)
+            if not in_place:
+                out[...] = result
 
     return run

@@ -213,7 +213,7 @@ class MLXBackend:
             description=f"MLX {version}, {which.upper()} {info.get('device_name', '')}".rstrip(),
             info={"version": version},
         )
-        self.exact_order = which == "cpu"  # the GPU's merge sort makes no promise
+        self.exact_order = which == "cpu"  # the GPU's merge sort makes no promise, nor do its writes
         self.library: Mapping[str, Native] = natives(self)
 
     def takes(self, dtype: DType) -> bool:

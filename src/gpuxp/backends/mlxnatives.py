@@ -1,4 +1,4 @@
-"""Library calls that MLX has itself: products of matrices, sorting, Fourier transforms."""
+"""Library calls that MLX has itself: products of matrices, sorting, Fourier transforms, elements by position."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from .mlxmemory import load, store
 from .mlxtypes import TYPES, MxArray, mx
 
 _COMPLEX64 = np.dtype(np.complex64)
+_WORD = np.dtype(np.uint64)
 
 
 class Device(Protocol):
     """What a native needs of its device."""
 
     name: str
-    exact_order: bool  # whether sorting keeps the order of equal elements
+    exact_order: bool  # whether sorting keeps the order of equal elements, and writes to one place come in order
 
     def takes(self, dtype: DType) -> bool:
         """Whether the device has a dtype."""
@@ -65,11 +66,54 @@ def _transform(name: str) -> Callable[..., MxArray]:
     return run
 
 
+def _last_values(places: MxArray, values: MxArray, extent: int, axis: int) -> MxArray:
+    """Return values such that those for one place are all the last of them: then the order of writing is no matter."""
+    flat = mx.reshape(places, (-1,))
+    if flat.size >= 1 << 31:  # Apple's GPUs have atomic operations on 32 bits
+        raise Unsupported("its positions do not fit 32 bits")
+    winner = mx.zeros((extent,), dtype=mx.int32).at[flat].maximum(mx.arange(flat.size, dtype=mx.int32))
+    lines = mx.reshape(values, (*values.shape[:axis], flat.size, *values.shape[axis + places.ndim :]))
+    return mx.reshape(mx.take(lines, mx.take(winner, flat, axis=0), axis=axis), values.shape)
+
+
+def _put(target: MxArray, places: MxArray, values: MxArray, axis: int, unique: bool) -> MxArray:
+    if not unique:
+        values = _last_values(places, values, target.shape[axis], axis)
+    return _put_in_order(target, places, values, axis, unique)
+
+
+def _put_in_order(target: MxArray, places: MxArray, values: MxArray, axis: int, unique: bool) -> MxArray:
+    made = mx.reshape(target, target.shape)  # a new array object, which the assignment changes
+    made[(slice(None),) * axis + (places,)] = values
+    return made
+
+
+def _accumulate(x: MxArray, op: str, axis: int) -> MxArray:
+    kind = "b" if x.dtype == mx.bool_ else ""
+    name = _RUNNING.get(kind + op)
+    if name is None or x.shape[axis] == 0:
+        raise Unsupported(f"MLX has no running {op}")
+    found = getattr(mx, name)(x.astype(mx.uint8) if kind else x, axis=axis)
+    return found.astype(mx.bool_) if kind else found
+
+
+_RUNNING = {
+    "add": "cumsum", "multiply": "cumprod", "maximum": "cummax", "minimum": "cummin",
+    "badd": "cummax", "bmultiply": "cummin", "bmaximum": "cummax", "bminimum": "cummin",
+}  # fmt: skip
+
+
 def natives(device: Device) -> Mapping[str, Native]:
     """Return a device's natives by name."""
     real = tuple(d for d in TYPES if d.kind != "c")
     inexact = tuple(d for d in TYPES if d.kind in "fc")
-    found = {"matmul": _native(device, mx.matmul, inexact), "sort": _native(device, _sort, real)}
+    found = {
+        "matmul": _native(device, mx.matmul, inexact),
+        "sort": _native(device, _sort, real),
+        "accumulate": _native(device, _accumulate, tuple(TYPES)),
+        "take": _mover(device, lambda x, places, axis: mx.take(x, places, axis=axis)),
+        "put": _mover(device, _put_in_order if device.exact_order else _put),
+    }
     if device.exact_order:
         found["argsort"] = _native(device, _argsort, real)
     for name in ("fft", "ifft", "rfft", "irfft"):  # in single precision, whatever they are given
@@ -97,3 +141,29 @@ def _native(device: Device, fn: Callable[..., MxArray], allowed: Sequence[DType]
             device.start([out.mem.array])
 
     return run
+
+
+def _mover(device: Device, fn: Callable[..., MxArray]) -> Native:
+    """Wrap a function that moves elements: those of a dtype that the device lacks are moved in words."""
+
+    def loaded(o: Operand) -> MxArray:
+        return mx.broadcast_to(load(o.mem, o.dtype, o.shape, o.offset, o.strides), o.shape)
+
+    def run(parameters: Mapping[str, Any], ins: Sequence[Operand], outs: Sequence[Operand]) -> None:
+        (out,) = (in_words(device, o) for o in outs)
+        if any(0 in o.shape for o in ins):  # nothing to take, nor to put
+            return
+        with device.queue():
+            result = fn(*[loaded(in_words(device, o)) for o in ins], **parameters)
+            store(out.mem, out.dtype, out.shape, out.offset, out.strides, result)
+            device.start([out.mem.array])
+
+    return run
+
+
+def in_words(device: Device, o: Operand) -> Operand:
+    """Return an operand of a dtype that the device lacks as one of words, in one more dimension."""
+    if device.takes(o.dtype):
+        return o
+    unit = _WORD.itemsize
+    return o._replace(dtype=_WORD, shape=(*o.shape, o.dtype.itemsize // unit), strides=(*o.strides, unit))

@@ -21,6 +21,7 @@ from ..errors import Unsupported
 from ..kernel import Kernel
 from .base import Caps, Launch, Native
 from .launching import Grid, Programs
+from .openclgather import natives as gathering
 from .opencllibrary import natives
 
 try:
@@ -144,7 +145,7 @@ class OpenCLBackend:
             description=f"{device.name.strip()} ({device.platform.name.strip()})",
             info={"driver": device.driver_version, "version": device.version},
         )
-        self.library = natives(self)
+        self.library = {**natives(self), **gathering(self)}
 
     @property
     def queue(self) -> Any:
