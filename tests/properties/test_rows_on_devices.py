@@ -14,7 +14,7 @@ import pytest
 import gpuxp
 from gpuxp.dtypes import NAMES
 from gpuxp.ops import ELEMENTWISE
-from tests.conftest import DEVICES
+from tests.conftest import present
 
 from . import test_calls, test_ops
 from .calls import CALLS
@@ -23,11 +23,9 @@ BOUNDS = {(row.name, kind): float(row.ulp) for row in ELEMENTWISE.values() for k
 EXACT = [name for name in test_ops.EXACT if not ELEMENTWISE[name].ulp]
 
 
-@pytest.fixture(params=["mlx:cpu"], autouse=True)
+@pytest.fixture(params=["mlx:cpu","toy:0","opencl:0"], autouse=True)
 def _on_device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    name = str(request.param)
-    if name not in gpuxp.devices():
-        pytest.skip(f"no device {name}: {DEVICES[name]}")
+    name = present(str(request.param))
     monkeypatch.setattr(test_ops, "ULPS", BOUNDS)
     monkeypatch.setattr(test_ops, "PATHS", (0,))  # a device whose memory the host does not see has one path
     with gpuxp.device(name), gpuxp.configure(fallback="allow"):
