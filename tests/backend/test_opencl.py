@@ -160,11 +160,6 @@ def row_kernel(dtype: Any, rows: Sequence[tuple[Elementwise, Any]]) -> Kernel:
 EXTREMES = ("maximum", "minimum", "fmax", "fmin")  # between zeros NumPy's own choice depends on its vector code
 
 
-def bound(row: Elementwise, dtype: Any) -> float:
-    """Return how far a result may be; complex products and quotients are compared by their size."""
-    return max(row.ulp, 8) if dtype.kind == "c" and row.name in ("multiply", "square", "divide") else row.ulp
-
-
 def mismatches(backend: Any, dtype: Any, batch: Sequence[tuple[Elementwise, Any]]) -> Iterator[str]:
     """Run rows in one kernel (compiling is what takes long) on each row's own operands."""
     kernel = row_kernel(dtype, batch)
@@ -178,7 +173,7 @@ def mismatches(backend: Any, dtype: Any, batch: Sequence[tuple[Elementwise, Any]
                 with np.errstate(all="ignore"):
                     row.impl(*(a, b)[: row.nin], out=want)
                 distance = ulps(want, got)
-                if distance > bound(row, dtype):
+                if distance > row.bound(backend.name, dtype.kind):
                     yield f"{row.name}: {distance:.3g} ulp"
                 if (
                     out.kind == "f"

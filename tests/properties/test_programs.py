@@ -31,7 +31,7 @@ from .running import (
 
 # Programs per run, and what they may contain: memory that NumPy cannot see is not shared, and PoCL takes its time to
 # compile; `python -m tests.properties.fuzz --device opencl:0` runs more
-PROGRAMS = {"reference": (300, Options()), "opencl": (20, Options(shared=False, large=0))}
+PROGRAMS = {"reference": (300, Options()), "opencl": (60, Options(shared=False, large=0))}
 OTHERS = [name for name in DEVICES if name != "cpu"]
 
 
