@@ -230,9 +230,15 @@ def evaluate(*arrays: Any) -> None:
     """
     given = _arrays_in(arrays)
     runtimes = {a._runtime for a in given} if arrays else set(open_runtimes())
-    for runtime in runtimes:
-        runtime.flush()
-        runtime.backend.sync()
+    failed: list[Exception] = []
+    for runtime in runtimes:  # a device that is lost keeps no other from its work
+        try:
+            runtime.flush()
+            runtime.backend.sync()
+        except Exception as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
     for array in given:
         if array._made is not None and array._made.buffer.error is not None:
             host(array)

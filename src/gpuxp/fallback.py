@@ -29,8 +29,10 @@ def user_site() -> tuple[str, int]:
     return frame.f_code.co_filename, frame.f_lineno
 
 
-def on_host(device: str, what: str, reason: str) -> None:
+def on_host(device: str, what: str, reason: str, site: tuple[str, int] | None = None) -> None:
     """Count one operation that the host runs for a device, under the fallback policy.
+
+    `site` is the user's line that asked for it, where that is not the one which runs now.
 
     Raises
     ------
@@ -38,15 +40,16 @@ def on_host(device: str, what: str, reason: str) -> None:
         Under ``GPUXP_FALLBACK=error``.
     """
     if config.fallback == "error":
+        file, line = site or user_site()
         raise FallbackError(
-            f"{what}: {device} cannot run it ({reason}) and the fallback policy is 'error'; "
+            f"{what}: {device} cannot run it ({reason}) and the fallback policy is 'error' ({file}:{line}); "
             "set GPUXP_FALLBACK=allow, or use gpuxp.configure(fallback='allow')"
         )
     with _lock:
         counts[f"{device}:{what}"] += 1
         if config.fallback == "allow":
             return
-        file, line = user_site()
+        file, line = site or user_site()
         if (what, file, line) in _seen:
             return
         _seen.add((what, file, line))

@@ -15,7 +15,6 @@ import numpy as np
 
 from . import fallback
 from .backends.base import Arg, Backend, Launch, Operand
-from .backends.reference import ReferenceBackend
 from .config import config
 from .dtypes import DType
 from .errors import ForkError, Unsupported
@@ -25,8 +24,10 @@ from .schedule import Plan, Step, Trace, loop_of, make_plan
 from .storage import Buffer, View, host_memory
 from .tape import LIBRARY, REDUCE, Node, repeating
 from .threads import deferred_signals, quiet
+from .verifying import expectation
 
 _PLANS = 512  # plans kept
+_LOGS = 32  # what compilers said of kernels that they refused
 _ALONE = 4  # so many flushes of one or two commands show that recording does not pay ...
 _LINKS = 2  # ... and so many operations on the last one's result that it does
 _PENDING_BYTES = 1 << 31  # memory that recorded commands may keep alive
@@ -54,6 +55,8 @@ class Runtime:
         self._links = 0  # operations in a row, each on the result of the last
         self._latest: Callable[[], object] = _nothing  # the last array of middling size that was computed at once
         self.last_kernels: list[Kernel] = []
+        self.logs: OrderedDict[Kernel, str] = OrderedDict()  # of kernels that the device's compiler refused
+        self._site: tuple[str, int] | None = None  # the user's line of the command that runs
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
         self._launches: OrderedDict[Kernel, Launch] = OrderedDict()
         self.stale = False  # a child process has this runtime from its parent
@@ -129,8 +132,8 @@ class Runtime:
                     buffer.read_epoch = epoch
                     if buffer.foreign or buffer.exports:
                         shared = shared or buffer.shared
-            if config.debug:
-                node.site = "{}:{}".format(*fallback.user_site())
+            if not self.host_visible or config.debug:  # it may be needed: a device may be unable to do this
+                node.site = fallback.user_site()
             self.nodes.append(node)
             if self._busy:
                 return
@@ -272,6 +275,7 @@ class Runtime:
     def _run(self, trace: Trace, step: Step) -> None:
         """Run one step; a failure is kept with its outputs and raised when they are read."""
         nodes = [trace.nodes[n] for n in step.nodes]
+        self._site = nodes[0].site
         begun = False
         try:
             for node in nodes:
@@ -323,8 +327,12 @@ class Runtime:
         self.counters["kernels"] += 1
         self.last_kernels = [*self.last_kernels[-63:], kernel]
         started = time.perf_counter()
-        check = self._expect(kernel, shape, args, scalars) if config.verify else None
-        self._compiled(kernel)(shape, args, scalars)
+        check = expectation(self.name, self.backend, kernel, shape, args, scalars) if config.verify else None
+        try:
+            self._compiled(kernel)(shape, args, scalars)
+        except Unsupported as refusal:  # the form that this data needs cannot be built; nothing is written yet
+            found = self._launches[kernel] = self._host_launch(kernel, refusal)
+            found(shape, args, scalars)
         if check is not None:
             check()
         if config.debug:
@@ -335,23 +343,28 @@ class Runtime:
         if found is None:
             try:
                 found = self.backend.compile(kernel)
-            except Unsupported as reason:
-                found = self._host_launch(kernel, reason.reason)
+            except Unsupported as refusal:
+                found = self._host_launch(kernel, refusal)
             self._launches[kernel] = found
             self.counters["compiles"] += 1
             if len(self._launches) > 4 * _PLANS:
                 self._launches.popitem(last=False)
         return found
 
-    def _host_launch(self, kernel: Kernel, reason: str) -> Launch:
+    def _host_launch(self, kernel: Kernel, refusal: Unsupported) -> Launch:
         """Return a launch that runs on the host's copy of the buffers."""
+        reason = refusal.reason
+        if refusal.log:
+            self.logs[kernel] = refusal.log
+            if len(self.logs) > _LOGS:
+                self.logs.popitem(last=False)
         ops = "+".join(dict.fromkeys(i.op for i in kernel.body if i.op not in ("load", "scalar"))) or "copy"
         from .backends.software import SoftwareBackend
 
         inner = SoftwareBackend().compile(kernel)
 
         def launch(shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
-            fallback.on_host(self.name, ops, reason)
+            fallback.on_host(self.name, ops, reason, self._site)
             fallback.run_kernel(self.backend, inner, kernel, shape, args, scalars)
 
         return launch
@@ -364,7 +377,7 @@ class Runtime:
             reason = self._call_native(node)
             if not reason:
                 return
-            fallback.on_host(self.name, node.op, reason)
+            fallback.on_host(self.name, node.op, reason, node.site)
         arrays = [self._contents(v) if type(v) is View else v for v in node.ins]
         results = quiet(node.fn, *arrays)
         for view, result in zip(node.outs, results, strict=True):
@@ -404,27 +417,6 @@ class Runtime:
         self._reground(view)[...] = result
 
     # Checks and reports
-
-    def _expect(self, kernel: Kernel, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> Callable[[], None]:
-        """Run the kernel on copies with the plain interpreter; return a check of the real run against it."""
-        hosts = {id(a.mem): fallback.to_host(self.backend, a.mem, fallback.size_of(a.mem)) for a in args}
-        before = [a._replace(mem=hosts[id(a.mem)]) for a in args]
-        ReferenceBackend().compile(kernel)(shape, before, scalars)
-
-        def check() -> None:
-            for p in kernel.outputs:
-                arg, outer = args[p], shape[: kernel.kept] if p in {r.param for r in kernel.reductions} else shape
-                real = fallback.to_host(self.backend, arg.mem, fallback.size_of(arg.mem))
-                got, want = (
-                    np.ndarray(outer, kernel.params[p], m, arg.offset, arg.strides[: len(outer)])
-                    for m in (real, hosts[id(arg.mem)])
-                )
-                if not np.allclose(got, want, rtol=1e-6, atol=0, equal_nan=True):
-                    raise RuntimeError(
-                        f"GPUXP_VERIFY: {self.name} differs from the reference in p{p} of\n{kernel.pretty()}"
-                    )
-
-        return check
 
     def _report(self, kernel: Kernel, shape: Shape, args: Sequence[Arg], seconds: float) -> None:
         moved = sum(math.prod(shape[i] for i, s in enumerate(a.strides) if s) * d.itemsize
@@ -468,14 +460,17 @@ def _nothing() -> None:
 
 def _again(error: BaseException) -> BaseException:
     """Return the error to raise for a result that could not be computed."""
-    fresh = type(error)(*error.args)
+    try:
+        fresh = type(error)(*error.args)
+    except Exception:  # a class of a library's, made by other means
+        fresh = RuntimeError(str(error))
     fresh.__cause__ = error
     return fresh
 
 
 def _poison(nodes: Sequence[Node], error: BaseException) -> None:
     ops = ", ".join(dict.fromkeys(n.op for n in nodes))
-    sites = ", ".join(dict.fromkeys(n.site for n in nodes if n.site))
+    sites = ", ".join(dict.fromkeys("{}:{}".format(*n.site) for n in nodes if n.site))
     if not getattr(error, "__notes__", None):
         error.add_note(f"raised while gpuxp ran: {ops}" + (f" (recorded at {sites})" if sites else ""))
     for node in nodes:

@@ -24,6 +24,7 @@ LAYERS = [
     "backends codegen backends.base backends.tiles backends.reduce backends.launching",
     "backends.mlxtypes backends.mlxrows backends.mlxfold backends.mlxmemory backends.mlxnatives backends.cupynatives",
     "backends.software backends.reference backends.opencl backends.mlx backends.cupy",
+    "verifying",
     "runtime",
     "devices",
     "array",

@@ -161,7 +161,8 @@ class CudaBackend:
                 try:
                     binary = cuda.compiler.compile_using_nvrtc(source, CUDA_OPTIONS, cache_in_memory=True)[0]
                 except cuda.compiler.CompileException as error:
-                    raise Unsupported(f"its compiler failed: {error}") from error
+                    log = str(error)
+                    raise Unsupported(f"its compiler failed: {log.splitlines()[0]}", f"{log}\n{source}") from error
                 diskcache.write(key, binary)
             module = cuda.function.Module()
             module.load(binary)

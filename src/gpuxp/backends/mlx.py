@@ -229,13 +229,16 @@ class MLXBackend:
     def alloc(self, nbytes: int) -> Memory:
         """Return memory; MLX takes it when something is written."""
         if nbytes > self._capacity - mx.get_active_memory():
-            raise self._no_room(nbytes)
+            mx.clear_cache()
+            self.sync()  # what runs may hold memory that nobody needs after it
+            if nbytes > self._capacity - mx.get_active_memory():
+                raise self._no_room(nbytes)
         return Memory(nbytes)
 
     def _no_room(self, nbytes: int) -> MemoryError:
         return MemoryError(
             f"Unable to allocate {nbytes} bytes on {self.name} ({self.caps.description}): "
-            f"{mx.get_active_memory()} of {self._capacity} bytes are in use"
+            f"{max(self._capacity - mx.get_active_memory(), 0)} of {self._capacity} bytes are free"
         )
 
     def write(self, mem: Memory, offset: int, host: Array) -> None:

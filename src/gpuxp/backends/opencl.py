@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -145,17 +145,22 @@ class OpenCLBackend:
         )
 
     def alloc(self, nbytes: int) -> Memory:
-        """Return memory from the pool; when it is out, give back what the pool holds and try once more."""
+        """Return memory from the pool."""
+        return Memory(self._with_room(nbytes, lambda: self._pool.allocate(max(nbytes, 1))), nbytes)
+
+    def _with_room(self, nbytes: int, take: Callable[[], Any]) -> Any:
+        """Call what takes memory; when it is out, give back what the pool holds and try once more."""
         for last in (False, True):
             try:
-                return Memory(self._pool.allocate(max(nbytes, 1)), nbytes)
+                return take()
             except cl.Error as error:
                 if cl.status_code.to_string(error.code) not in _OUT_OF_MEMORY:
                     raise
                 if last:
+                    total = self.device.global_mem_size
                     raise MemoryError(
                         f"Unable to allocate {nbytes} bytes on {self.name} ({self.caps.description}): "
-                        f"{self._pool.active_bytes} bytes are in use"
+                        f"{max(total - self._pool.managed_bytes, 0)} of {total} bytes are free"
                     ) from error
                 self._queue.finish()
                 self._pool.free_held()
@@ -194,7 +199,9 @@ class OpenCLBackend:
         try:
             program = cl.Program(self._context, source).build(self._options, cache_dir=False)  # that cache unpickles
         except cl.Error as error:
-            raise Unsupported(f"its compiler failed: {error}") from error
+            log = str(error)
+            first = next((line for line in log.splitlines() if "error:" in line), log.splitlines()[0])
+            raise Unsupported(f"its compiler failed: {first.strip()}", f"{log}\n{source}") from error
         return cl.Kernel(program, ENTRY)
 
     def enqueue(self, built: Any, grid: Grid, mems: Sequence[Any], packed: bytes, by_value: bool) -> None:
@@ -210,4 +217,5 @@ class OpenCLBackend:
             built.set_arg(place, given.buffer)
         if grid.scratch:
             built.set_arg(place + 1, cl.LocalMemory(grid.scratch))
-        cl.enqueue_nd_range_kernel(self._queue, built, grid.items, grid.threads)
+        needed = sum(mem.size for mem in mems)  # a driver may find room for its buffers only now
+        self._with_room(needed, lambda: cl.enqueue_nd_range_kernel(self._queue, built, grid.items, grid.threads))
