@@ -141,7 +141,7 @@ class OpenCLBackend:
             share=self._share if device.type & cl.device_type.CPU else None,
             dlpack_device=(4, int(which.rpartition(":")[2])),  # kDLOpenCL
             description=f"{device.name.strip()} ({device.platform.name.strip()})",
-            info={"driver": device.driver_version, "version": device.version},
+            info={"driver": device.driver_version, "version": device.version.strip(), "memory": device.global_mem_size},
         )
 
     def alloc(self, nbytes: int) -> Memory:
