@@ -30,7 +30,7 @@ def explain(x: Any = None) -> str:
         nodes = list(runtime.nodes)
         lines = [f"device {runtime.name}: {runtime.backend.caps.description}"]
         if not nodes:
-            kernels = runtime.last_kernels[-4:]
+            kernels = list(runtime.last_kernels)[-4:]
             lines.append(f"nothing recorded; the last {len(kernels)} kernels:")
         else:
             trace = Trace(nodes)

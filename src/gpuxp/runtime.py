@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import weakref
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -54,7 +54,7 @@ class Runtime:
         self._alone = 0  # flushes in a row that ran one or two commands
         self._links = 0  # operations in a row, each on the result of the last
         self._latest: Callable[[], object] = _nothing  # the last array of middling size that was computed at once
-        self.last_kernels: list[Kernel] = []
+        self.last_kernels: deque[Kernel] = deque(maxlen=64)
         self.logs: OrderedDict[Kernel, str] = OrderedDict()  # of kernels that the device's compiler refused
         self._site: tuple[str, int] | None = None  # the user's line of the command that runs
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
@@ -314,7 +314,8 @@ class Runtime:
         views = [trace.views[p] for p in step.params]
         node = trace.nodes[step.nodes[0]]
         axes: Any = next((trace.nodes[n].attr for n in step.nodes if trace.nodes[n].kind == REDUCE), ())
-        shape, operands, kept = loop_of(node.shape, views, axes, {r.param for r in kernel.reductions})
+        results = frozenset([r.param for r in kernel.reductions])
+        shape, operands, kept = loop_of(node.shape, views, axes, results)
         if 0 in shape[:kept] or (not kernel.reductions and 0 in shape):
             return
         args = [Arg(v.buffer.mem, v.offset if v.ghost.size else 0, s) for v, s in zip(views, operands, strict=True)]
@@ -325,7 +326,7 @@ class Runtime:
     def launch(self, kernel: Kernel, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
         """Launch a kernel: compiled by the device if it can, else run by the host under the fallback policy."""
         self.counters["kernels"] += 1
-        self.last_kernels = [*self.last_kernels[-63:], kernel]
+        self.last_kernels.append(kernel)
         started = time.perf_counter()
         check = expectation(self.name, self.backend, kernel, shape, args, scalars) if config.verify else None
         try:

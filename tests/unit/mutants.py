@@ -273,6 +273,7 @@ def forget_everything() -> None:
         found._launches.clear()
     geometry.collapse.cache_clear()
     geometry.memory_order.cache_clear()
+    schedule._loop_of.cache_clear()
     software._scratch.__dict__.clear()
 
 
