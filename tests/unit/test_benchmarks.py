@@ -82,7 +82,7 @@ def test_a_vendors_versions_give_numpys_result(device):
 def test_targets_are_about_cases_that_exist():
     known = {case.name for case in cases.all_cases(FULL)} | set(processes.MEASURES)
     assert set(targets.RATIOS) <= known
-    assert {name for device in ("opencl:0", "mlx:cpu", "cuda:0") for name in cases.for_device(device, TINY)} <= known
+    assert {name for device in ("opencl:0", "mlx:cpu", "cuda:0") for name in cases.for_device(device, FULL)} <= known
 
 
 def test_the_targets_of_a_device_are_its_own(capsys):
