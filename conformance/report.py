@@ -55,7 +55,7 @@ def _lists(results: list[dict[str, Any]]) -> list[str]:
         if listed:
             rightly = sum(allowed.is_right(reasons) for reasons in listed.values())
             lines.append(
-                f"- `{device}`: {len(listed)} tests, {rightly} of them for LAPACK's work or dtypes that the device lacks "
+                f"- `{device}`: {len(listed)} tests, {rightly} of them for LAPACK's work or dtypes that it lacks "
                 f"([{path.name}](../conformance/{path.name}))"
             )
     if lines:

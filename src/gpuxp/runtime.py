@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import fallback
-from .backends.base import Arg, Backend, Launch, Operand
+from .backends.base import Arg, Backend, Launch, Operand, Staging, pageable
 from .config import config
 from .dtypes import DType
 from .errors import ForkError, Unsupported
@@ -73,6 +73,16 @@ class Runtime:
                 f"{self.name} has {self.backend.caps.memory / 2**30:.3g} GiB"
             )
         return View(Buffer(self, nbytes), made, False, key)
+
+    def take(self, source: Any, shape: Shape, dtype: DType, strides: Shape) -> View:
+        """Return a copy of an array that offers DLPack on a device which this one can copy from."""
+        view = self.new_buffer(shape, dtype, strides)
+        with self.lock:
+            self.ensure(view.buffer)
+            assert self.backend.caps.take is not None
+            self.backend.caps.take(source, operand(view))
+        self.counters["device_copies"] += 1
+        return view
 
     def adopt(self, array: Array) -> View:
         """Return a view of a host array, whose memory becomes the buffer where the device can use it."""
@@ -163,13 +173,13 @@ class Runtime:
 
     # Reading
 
-    def host(self, view: View) -> Array:
+    def host(self, view: View, staging: Staging = pageable) -> Array:
         """Return the view's contents as a host array: the device's own memory where the host sees it, else a copy."""
         if view.buffer.write_epoch > self.done:
             self.flush()
-        return self._contents(view)
+        return self._contents(view, staging)
 
-    def _contents(self, view: View) -> Array:
+    def _contents(self, view: View, staging: Staging = pageable) -> Array:
         buffer = view.buffer
         if self.stale:
             raise ForkError(f"an array on {self.name} was made before fork(); make it in the child process")
@@ -181,7 +191,7 @@ class Runtime:
             self.ensure(buffer)
             if self.host_visible:
                 return self._reground(view)
-            return self._read(view)
+            return self._read(view, staging)
 
     def _reground(self, view: View) -> Array:
         """Put the view's ghost over its buffer's own memory."""
@@ -194,12 +204,12 @@ class Runtime:
             view.real = True
         return view.ghost
 
-    def _read(self, view: View) -> Array:
+    def _read(self, view: View, staging: Staging) -> Array:
         geometry = view.ghost
         if not geometry.size:
             return np.empty(geometry.shape, geometry.dtype)
         low, high = view.extent()
-        raw = np.empty(high - low, np.uint8)
+        raw = staging(high - low)
         self.backend.read(view.buffer.mem, low, raw)
         self.counters["host_reads"] += 1
         seen: Array = np.ndarray(geometry.shape, geometry.dtype, raw, view.offset - low, geometry.strides)
@@ -366,7 +376,7 @@ class Runtime:
 
         def launch(shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
             fallback.on_host(self.name, ops, reason, self._site)
-            fallback.run_kernel(self.backend, inner, kernel, shape, args, scalars)
+            fallback.run_kernel(self.backend, self.counters, inner, kernel, shape, args, scalars)
 
         return launch
 
@@ -393,7 +403,7 @@ class Runtime:
             self.ensure(view.buffer)
         parameters: Any = node.attr or ()
         try:
-            native(dict(parameters), [_operand(v) for v in node.reads()], [_operand(v) for v in node.outs])
+            native(dict(parameters), [operand(v) for v in node.reads()], [operand(v) for v in node.outs])
         except Unsupported as reason:
             return reason.reason
         return ""
@@ -406,10 +416,12 @@ class Runtime:
             host = np.empty(buffer.nbytes, np.uint8)
             if buffer.nbytes and not view.covers():
                 self.backend.read(buffer.mem, 0, host)
+                self.counters["host_reads"] += 1
             seen: Array = np.ndarray(view.ghost.shape, result.dtype, host, view.offset, view.ghost.strides)
             seen[...] = result
             if buffer.nbytes:
                 self.backend.write(buffer.mem, 0, host)
+                self.counters["host_writes"] += 1
             return
         if buffer.mem is None and view.covers() and result.flags.owndata and result.strides == view.ghost.strides:
             buffer.mem = host_memory(result)
@@ -429,7 +441,7 @@ class Runtime:
         """Return the counters."""
         names = (
             "nodes", "flushes", "kernels", "plans", "plan_hits", "compiles", "allocations", "temporaries",
-            "library_calls", "host_reads", "host_writes",
+            "library_calls", "host_reads", "host_writes", "device_copies",
         )  # fmt: skip
         found = {name: self.counters[name] for name in names} | {"direct_calls": self.direct_calls}
         found["fallbacks"] = sum(n for what, n in fallback.counts.items() if what.startswith(f"{self.name}:"))
@@ -449,7 +461,8 @@ class Runtime:
         self.stale = not self.backend.caps.survives_fork
 
 
-def _operand(view: View) -> Operand:
+def operand(view: View) -> Operand:
+    """Return a view as natives see it."""
     geometry = view.ghost
     offset = view.offset if geometry.size else 0  # an empty view may begin past the end
     return Operand(view.buffer.mem, offset, geometry.strides, geometry.shape, geometry.dtype)

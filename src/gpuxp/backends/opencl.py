@@ -139,6 +139,7 @@ class OpenCLBackend:
             max_params=min(32, device.max_parameter_size // 16),
             memory=device.max_mem_alloc_size,
             share=self._share if device.type & cl.device_type.CPU else None,
+            staging=self._staging,
             dlpack_device=(4, int(which.rpartition(":")[2])),  # kDLOpenCL
             description=f"{device.name.strip()} ({device.platform.name.strip()})",
             info={"driver": device.driver_version, "version": device.version.strip(), "memory": device.global_mem_size},
@@ -175,6 +176,14 @@ class OpenCLBackend:
         """Copy from the device into a contiguous host array."""
         if host.nbytes:
             cl.enqueue_copy(self._queue, host, mem.buffer, src_offset=offset, is_blocking=True)
+
+    def _staging(self, nbytes: int) -> Array:
+        """Return pinned memory: what the driver itself allocates for the host, mapped as long as the array lives."""
+        flags = cl.mem_flags.READ_WRITE | cl.mem_flags.ALLOC_HOST_PTR
+        buffer = cl.Buffer(self._context, flags, max(nbytes, 1))
+        access = cl.map_flags.READ | cl.map_flags.WRITE
+        mapped: Array = cl.enqueue_map_buffer(self._queue, buffer, access, 0, (nbytes,), np.uint8)[0]
+        return mapped
 
     def _share(self, mem: Memory) -> Array:
         """Map memory for the host: on a device that is the CPU the mapping is the memory itself, and stays valid."""
