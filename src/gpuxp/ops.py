@@ -235,8 +235,9 @@ def _wrapping(sign: str, boolean: str, complex_c: str) -> dict[str, str]:
     return {"b": boolean, "i": _WRAP % sign, "u": _WRAP % sign, "f": f"{{0}} {sign} {{1}}", "c": complex_c}
 
 
-def _call(name: str) -> dict[str, str]:
-    return {"f": f"{name}({{0}})"}
+def _call(name: str, complex_name: str = "") -> dict[str, str]:
+    found = {"f": f"{name}({{0}})"}
+    return found | {"c": f"gpx_c{complex_name}_{{S}}({{0}})"} if complex_name else found
 
 
 # Arithmetic
@@ -273,9 +274,14 @@ elementwise(
 elementwise("fabs", c=_call("fabs"))
 elementwise(
     "sign",
-    c={"i": "(({0} > 0) - ({0} < 0))", "u": "({0} > 0)", "f": "({0} > 0 ? 1 : {0} < 0 ? -1 : {0} == 0 ? 0 : {0})"},
+    c={
+        "i": "(({0} > 0) - ({0} < 0))",
+        "u": "({0} > 0)",
+        "f": "({0} > 0 ? 1 : {0} < 0 ? -1 : {0} == 0 ? 0 : {0})",
+        "c": "gpx_csign_{S}({0})",
+    },
     ulp=2,
-    ulps=_REAL,
+    ulps={**_REAL, ("*", "c"): 4},
 )
 elementwise(
     "square",
@@ -287,8 +293,8 @@ elementwise(
     },
     ulps=_SIZE,
 )
-elementwise("reciprocal", c={"f": "1 / {0}"})
-elementwise("sqrt", c=_call("sqrt"), domain=(0, 1e6))
+elementwise("reciprocal", c={"f": "1 / {0}", "c": "gpx_cinverse_{S}({0})"})
+elementwise("sqrt", c=_call("sqrt", "sqrt"), ulps={("*", "c"): 4}, domain=(0, 1e6))
 elementwise("cbrt", c=_call("cbrt"), ulp=4)
 elementwise("hypot", c={"f": "hypot({0}, {1})"}, ulp=4)
 elementwise("gcd", c={"i": "gpx_gcd_{S}({0}, {1})", "u": "gpx_gcd_{S}({0}, {1})"}, associative=True, identity=0)
@@ -302,8 +308,11 @@ elementwise("frexp_exponent", np.frexp, nin=1, run=_frexp_exponent)
 elementwise("heaviside", c={"f": "(isnan({0}) ? {0} : {0} == 0 ? {1} : {0} < 0 ? 0 : 1)"})
 
 # Exponentials and logarithms
-for _name in ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p"):
-    elementwise(_name, c=_call(_name), ulp=4, domain=(1e-6, 80),
+for _name, _c in {
+    "exp": "exp", "exp2": "exptwo", "expm1": "expm",
+    "log": "log", "log2": "logtwo", "log10": "logten", "log1p": "logp",
+}.items():  # fmt: skip
+    elementwise(_name, c=_call(_name, _c), ulp=4, domain=(1e-6, 80),
                 run=_expm1 if _name == "expm1" else None, run_kinds="c",
                 ulps={("cpu", "c"): 4} if _name == "expm1" else {})  # fmt: skip
 elementwise("logaddexp", c={"f": "gpx_logaddexp_{S}({0}, {1})"}, ulp=8, domain=(0, 50))
@@ -323,7 +332,7 @@ for _name, _c in {
 }.items():  # fmt: skip
     elementwise(
         _name,
-        c=_call(_c),
+        c=_call(_c, _c),
         ulp=5,
         domain=(1, 30) if _name == "arccosh" else (-1, 1),
         run=_RUN.get(_name),
@@ -337,7 +346,7 @@ elementwise("rad2deg", c={"f": "{0} * (180 / ({T})3.14159265358979323846)"}, ulp
 # Rounding
 for _name in ("floor", "ceil", "trunc"):
     elementwise(_name, c={"f": f"{_name}({{0}})", "*": "{0}"})
-elementwise("rint", c=_call("rint"))
+elementwise("rint", c=_call("rint", "rint"))
 
 # Tests and comparisons
 elementwise("isfinite", c={"f": "isfinite({0}) != 0", "c": "(isfinite({0}.x) && isfinite({0}.y))", "*": "1"})

@@ -100,7 +100,13 @@ def mutants(device: str) -> dict[str, list[Patch]]:
 
 def setups(device: str) -> tuple[Setup, ...]:
     """Return the ways to run a device."""
-    return (Setup(device), Setup(device, fusion=False), Setup(device, tape=3), Setup(device, tape=6, cut=True))
+    return (
+        Setup(device),
+        Setup(device, fusion=False),
+        Setup(device, tape=3),
+        Setup(device, tape=6, cut=True),
+        Setup(device, tape=2, cut=True),
+    )
 
 
 def dies_on(device: str, patches: list[Patch], programs: int = SCOUTED) -> bool:
