@@ -10,7 +10,11 @@ from .tape import Node
 
 def again(error: BaseException) -> BaseException:
     """Return the error to raise for a result that could not be computed."""
-    fresh = type(error)(*error.args)
+    fresh: BaseException
+    try:
+        fresh = type(error)(*error.args)
+    except Exception:  # a class of a library's, made by other means
+        fresh = RuntimeError(str(error))
     fresh.__cause__ = error
     return fresh
 
@@ -42,7 +46,7 @@ def clear(trace: Trace, step: Step) -> None:
 def poison(nodes: Sequence[Node], error: BaseException) -> None:
     """Keep an error with all that some commands were to write, and say where it came from."""
     ops = ", ".join(dict.fromkeys(n.op for n in nodes))
-    sites = ", ".join(dict.fromkeys(n.site for n in nodes if n.site))
+    sites = ", ".join(dict.fromkeys("{}:{}".format(*n.site) for n in nodes if n.site))
     if not getattr(error, "__notes__", None):
         error.add_note(f"raised while gpuxp ran: {ops}" + (f" (recorded at {sites})" if sites else ""))
     for node in nodes:

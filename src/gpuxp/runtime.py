@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import fallback
-from .backends.base import Arg, Backend, Launch, Operand
+from .backends.base import Arg, Backend, Launch, Operand, Staging, pageable
 from .config import config
 from .dtypes import DType
 from .errors import ForkError, Unsupported
@@ -26,6 +26,7 @@ from .tape import LIBRARY, Node, repeating
 from .threads import deferred_signals, quiet
 
 _PLANS = 512  # plans kept
+_LOGS = 32  # what compilers said of kernels that they refused
 _ALONE = 4  # so many flushes of one or two commands show that recording does not pay ...
 _LINKS = 2  # ... and so many operations on the last one's result that it does
 _PENDING_BYTES = 1 << 31  # memory that recorded commands may keep alive
@@ -54,6 +55,8 @@ class Runtime:
         self._links = 0  # operations in a row, each on the result of the last
         self._latest: Callable[[], object] = _nothing  # the last array of middling size that was computed at once
         self.last_kernels: deque[Kernel] = deque(maxlen=64)
+        self.logs: OrderedDict[Kernel, str] = OrderedDict()  # of kernels that the device's compiler refused
+        self._site: tuple[str, int] | None = None  # the user's line of the command that runs
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
         self._launches: OrderedDict[Kernel, Launch] = OrderedDict()
         self.stale = False  # a child process has this runtime from its parent
@@ -70,6 +73,16 @@ class Runtime:
                 f"{self.name} has {self.backend.caps.memory / 2**30:.3g} GiB"
             )
         return View(Buffer(self, nbytes), made, False, key)
+
+    def take(self, source: Any, shape: Shape, dtype: DType, strides: Shape) -> View:
+        """Return a copy of an array that offers DLPack on a device which this one can copy from."""
+        view = self.new_buffer(shape, dtype, strides)
+        with self.lock:
+            self.ensure(view.buffer)
+            assert self.backend.caps.take is not None
+            self.backend.caps.take(source, operand(view))
+        self.counters["device_copies"] += 1
+        return view
 
     def adopt(self, array: Array) -> View:
         """Return a view of a host array, whose memory becomes the buffer where the device can use it."""
@@ -133,8 +146,8 @@ class Runtime:
                     buffer.read_epoch = epoch
                     if buffer.foreign or buffer.exports:
                         shared = shared or buffer.shared
-            if config.debug:
-                node.site = "{}:{}".format(*fallback.user_site())
+            if not self.host_visible or config.debug:  # it may be needed: a device may be unable to do this
+                node.site = fallback.user_site()
             self.nodes.append(node)
             if self._busy:
                 return
@@ -164,13 +177,13 @@ class Runtime:
 
     # Reading
 
-    def host(self, view: View) -> Array:
+    def host(self, view: View, staging: Staging = pageable) -> Array:
         """Return the view's contents as a host array: the device's own memory where the host sees it, else a copy."""
         if view.buffer.write_epoch > self.done:
             self.flush()
-        return self._contents(view)
+        return self._contents(view, staging)
 
-    def _contents(self, view: View) -> Array:
+    def _contents(self, view: View, staging: Staging = pageable) -> Array:
         buffer = view.buffer
         if self.stale:
             raise ForkError(f"an array on {self.name} was made before fork(); make it in the child process")
@@ -182,7 +195,7 @@ class Runtime:
             self.ensure(buffer)
             if self.host_visible:
                 return self._reground(view)
-            return self._read(view)
+            return self._read(view, staging)
 
     def _reground(self, view: View) -> Array:
         """Put the view's ghost over its buffer's own memory."""
@@ -195,12 +208,12 @@ class Runtime:
             view.real = True
         return view.ghost
 
-    def _read(self, view: View) -> Array:
+    def _read(self, view: View, staging: Staging) -> Array:
         geometry = view.ghost
         if not geometry.size:
             return np.empty(geometry.shape, geometry.dtype)
         low, high = view.extent()
-        raw = np.empty(high - low, np.uint8)
+        raw = staging(high - low)
         self.backend.read(view.buffer.mem, low, raw)
         self.counters["host_reads"] += 1
         seen: Array = np.ndarray(geometry.shape, geometry.dtype, raw, view.offset - low, geometry.strides)
@@ -281,6 +294,7 @@ class Runtime:
     def _run(self, trace: Trace, step: Step) -> None:
         """Run one step; a failure is kept with its outputs and raised when they are read."""
         begun = failed = False
+        self._site = trace.nodes[step.nodes[0]].site
         try:
             if step.kernel is None:
                 check(trace, step)
@@ -360,38 +374,45 @@ class Runtime:
         self.counters["kernels"] += 1
         self.last_kernels.append(kernel)
         launch = self._launches.get(kernel) or self._compiled(kernel)
-        if not config.debug and not config.verify:
+        verify = expect(self.name, self.backend, kernel, shape, args, scalars) if config.verify else None
+        started = time.perf_counter() if config.debug else 0.0
+        try:
             launch(shape, args, scalars)
-            return
-        verify = expect(self.name, self.backend, kernel, shape, args, scalars) if config.verify else _nothing
-        started = time.perf_counter()
-        launch(shape, args, scalars)
-        seconds = time.perf_counter() - started
-        verify()
+        except Unsupported as refusal:  # the form that this data needs cannot be built; nothing is written yet
+            found = self._launches[kernel] = self._host_launch(kernel, refusal)
+            found(shape, args, scalars)
+        seconds = time.perf_counter() - started if config.debug else 0.0
+        if verify is not None:
+            verify()
         if config.debug:
             report(self.name, kernel, shape, args, seconds)
 
     def _compiled(self, kernel: Kernel) -> Launch:
         try:
             found = self.backend.compile(kernel)
-        except Unsupported as reason:
-            found = self._host_launch(kernel, reason.reason)
+        except Unsupported as refusal:
+            found = self._host_launch(kernel, refusal)
         self._launches[kernel] = found
         self.counters["compiles"] += 1
         if len(self._launches) > 4 * _PLANS:
             self._launches.popitem(last=False)
         return found
 
-    def _host_launch(self, kernel: Kernel, reason: str) -> Launch:
+    def _host_launch(self, kernel: Kernel, refusal: Unsupported) -> Launch:
         """Return a launch that runs on the host's copy of the buffers."""
+        reason = refusal.reason
+        if refusal.log:
+            self.logs[kernel] = refusal.log
+            if len(self.logs) > _LOGS:
+                self.logs.popitem(last=False)
         ops = "+".join(dict.fromkeys(i.op for i in kernel.body if i.op not in ("load", "scalar"))) or "copy"
         from .backends.software import SoftwareBackend
 
         inner = SoftwareBackend().compile(kernel)
 
         def launch(shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
-            fallback.on_host(self.name, ops, reason)
-            fallback.run_kernel(self.backend, inner, kernel, shape, args, scalars)
+            fallback.on_host(self.name, ops, reason, self._site)
+            fallback.run_kernel(self.backend, self.counters, inner, kernel, shape, args, scalars)
 
         return launch
 
@@ -403,7 +424,7 @@ class Runtime:
             reason = self._call_native(node)
             if not reason:
                 return
-            fallback.on_host(self.name, node.op, reason)
+            fallback.on_host(self.name, node.op, reason, node.site)
         arrays = [self._contents(v) if type(v) is View else v for v in node.ins]
         results = quiet(node.fn, *arrays)
         for view, result in zip(node.outs, results, strict=True):
@@ -418,7 +439,7 @@ class Runtime:
             self.ensure(view.buffer)
         parameters: Any = node.attr or ()
         try:
-            native(dict(parameters), [_operand(v) for v in node.reads()], [_operand(v) for v in node.outs])
+            native(dict(parameters), [operand(v) for v in node.reads()], [operand(v) for v in node.outs])
         except Unsupported as reason:
             return reason.reason
         return ""
@@ -431,10 +452,12 @@ class Runtime:
             host = np.empty(buffer.nbytes, np.uint8)
             if buffer.nbytes and not view.covers():
                 self.backend.read(buffer.mem, 0, host)
+                self.counters["host_reads"] += 1
             seen: Array = np.ndarray(view.ghost.shape, result.dtype, host, view.offset, view.ghost.strides)
             seen[...] = result
             if buffer.nbytes:
                 self.backend.write(buffer.mem, 0, host)
+                self.counters["host_writes"] += 1
             return
         if buffer.mem is None and view.covers() and result.flags.owndata and result.strides == view.ghost.strides:
             buffer.mem = host_memory(result)
@@ -448,7 +471,7 @@ class Runtime:
         """Return the counters."""
         names = (
             "nodes", "flushes", "kernels", "plans", "plan_hits", "compiles", "allocations", "temporaries",
-            "library_calls", "host_reads", "host_writes",
+            "library_calls", "host_reads", "host_writes", "device_copies",
         )  # fmt: skip
         found = {name: self.counters[name] for name in names} | {"direct_calls": self.direct_calls}
         found["fallbacks"] = sum(n for what, n in fallback.counts.items() if what.startswith(f"{self.name}:"))
@@ -468,7 +491,8 @@ class Runtime:
         self.stale = not self.backend.caps.survives_fork
 
 
-def _operand(view: View) -> Operand:
+def operand(view: View) -> Operand:
+    """Return a view as natives see it."""
     geometry = view.ghost
     offset = view.offset if geometry.size else 0  # an empty view may begin past the end
     return Operand(view.buffer.mem, offset, geometry.strides, geometry.shape, geometry.dtype)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -60,7 +61,7 @@ class Step:
         kernel = self.kernel
         assert kernel is not None
         axes: Any = next((trace.nodes[n].attr for n in self.nodes if trace.nodes[n].kind == REDUCE), ())
-        small, strides, kept = loop_of(shape, views, axes, {r.param for r in kernel.reductions})
+        small, strides, kept = loop_of(shape, views, axes, frozenset([r.param for r in kernel.reductions]))
         empty = 0 in small[:kept] or (not kernel.reductions and 0 in small) or not kernel.outputs
         offsets = [v.offset if v.ghost.size else 0 for v in views]  # an empty view may begin past the end
         return Loop(kernel.over(len(small), kept), small, tuple(zip(offsets, strides, strict=True)), empty)
@@ -449,18 +450,24 @@ def _shared(trace: Trace, step: Step, following: Step) -> tuple[int, int] | None
 
 
 def loop_of(
-    shape: Shape, views: Sequence[View], axes: tuple[int, ...], results: set[int]
-) -> tuple[Shape, list[tuple[int, ...]], int]:
+    shape: Shape, views: Sequence[View], axes: tuple[int, ...], results: frozenset[int]
+) -> tuple[Shape, Sequence[tuple[int, ...]], int]:
     """Return the collapsed loop and each operand's strides over it."""
+    return _loop_of(shape, tuple([v.key[1:3] for v in views]), axes, results)
+
+
+@lru_cache(maxsize=4096)
+def _loop_of(
+    shape: Shape, geometries: tuple[tuple[Shape, Shape], ...], axes: tuple[int, ...], results: frozenset[int]
+) -> tuple[Shape, Sequence[tuple[int, ...]], int]:
     kept_axes = tuple(d for d in range(len(shape)) if d not in axes)
     order = kept_axes + tuple(axes)
     operands = []
-    for place, view in enumerate(views):
-        geometry = view.ghost
+    for place, (extents, steps) in enumerate(geometries):
         if place in results:
-            operands.append(geometry.strides + (0,) * len(axes))
+            operands.append(steps + (0,) * len(axes))
         else:
-            strides = broadcast_strides(geometry.shape, geometry.strides, shape)
+            strides = broadcast_strides(extents, steps, shape)
             operands.append(tuple(strides[d] for d in order) if axes else strides)
     loop = tuple(shape[d] for d in order)
     if loop:
@@ -468,4 +475,4 @@ def loop_of(
         if small:
             return small, [s[:kept] if p in results else s for p, s in enumerate(strides_of)], kept
     kept = 0 if axes else 1  # a single point: a loop of one dimension all the same
-    return (1,), [() if p in results else (0,) for p in range(len(views))], kept
+    return (1,), [() if p in results else (0,) for p in range(len(geometries))], kept

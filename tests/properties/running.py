@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +37,7 @@ class Near:
 
     value: Any
     bound: Any = 0.0
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def environment(np: Any) -> dict[str, Any]:
 
     def near(value: Any, kind: str, *of: Any) -> None:
         seen = snapshot(value)
-        log.append(Near(seen, guards.bound(kind, seen, *of) if np is numpy else 0.0))
+        log.append(Near(seen, guards.bound(kind, seen, *of) if np is numpy else 0.0, kind))
 
     def evaluate() -> None:
         if np is gpuxp:
@@ -184,16 +185,17 @@ def applied(setup: Setup) -> Iterator[None]:
         software._PAIRED, pair._BLOCK, pair._WORTH = limits
 
 
-def compare(statements: Sequence[Any], wanted: Sequence[Outcome], setup: Setup) -> None:
-    """Run a program with gpuxp and raise `Mismatch` at the first difference from what NumPy did."""
+def compare(statements: Sequence[Any], wanted: Sequence[Outcome], setup: Setup) -> list[Outcome]:
+    """Run a program with gpuxp and return what it did; raise `Mismatch` at the first difference from NumPy."""
+    found = []
     with applied(setup):
         env = environment(gpuxp)
         for place, (statement, want) in enumerate(zip(statements, wanted, strict=True)):
-            if want.skipped:
-                continue
-            problem = difference(want, execute(statement.text, env))
+            found.append(want if want.skipped else execute(statement.text, env))
+            problem = difference(want, found[-1])
             if problem:
                 raise Mismatch(place, statement.text, problem)
+    return found
 
 
 def difference(want: Outcome, got: Outcome) -> str:
@@ -207,22 +209,42 @@ def difference(want: Outcome, got: Outcome) -> str:
     return ""
 
 
+def disagreement(
+    statements: Sequence[Any], wanted: Sequence[Outcome], found: Mapping[str, Sequence[Outcome]]
+) -> Mismatch | None:
+    """Return the first difference between devices whose outcomes all are within NumPy's bounds, or None.
+
+    All devices reduce in one order, so even rounded sums have the same bits on all of them.
+    """
+    (first, ones), *rest = found.items()
+    for other, outcomes in rest:
+        for place, (want, one, two) in enumerate(zip(wanted, ones, outcomes, strict=True)):
+            for expected, a, b in zip(want.reads, one.reads, two.reads, strict=True):
+                if isinstance(expected, Near):
+                    a, b = Near(a.value, 2 * expected.bound if expected.kind == "ulp" else 0.0), b.value
+                problem = unequal(a, b, (first, other))
+                if problem:
+                    return Mismatch(place, statements[place].text, problem)
+    return None
+
+
 def _raised(who: str, outcome: Outcome) -> str:
     if outcome.error is None:
         return f"{who} raised nothing"
     return f"{who} raised {outcome.error.__name__} ({outcome.message})"
 
 
-def unequal(want: Any, got: Any) -> str:
+def unequal(want: Any, got: Any, names: tuple[str, str] = ("NumPy", "gpuxp")) -> str:
     """Return how two reads differ, or an empty string."""
-    bound = 0.0
+    bound, (wanted, found) = 0.0, names
     if isinstance(want, Near):
-        want, got, bound = want.value, got.value, want.bound
+        want, bound = want.value, want.bound
+        got = got.value if isinstance(got, Near) else got
     if not isinstance(want, numpy.ndarray):
         same = type(want) is type(got) and (want == got or repr(want) == repr(got))
-        return "" if same else f"NumPy has {want!r}, gpuxp {got!r}"
+        return "" if same else f"{wanted} has {want!r}, {found} {got!r}"
     if not isinstance(got, numpy.ndarray) or (want.dtype, want.shape) != (got.dtype, got.shape):
-        return f"NumPy has {want!r} ({want.dtype} {want.shape}), gpuxp {got!r}"
+        return f"{wanted} has {want!r} ({want.dtype} {want.shape}), {found} {got!r}"
     if want.tobytes() == got.tobytes() or numpy.array_equal(want, got, equal_nan=want.dtype.kind in "fc"):
         return ""
     if numpy.any(bound):
@@ -230,7 +252,7 @@ def unequal(want: Any, got: Any) -> str:
             apart = abs(want.astype("complex128") - got)
             if ((want == got) | (numpy.isnan(want) & numpy.isnan(got)) | (apart <= bound)).all():
                 return ""
-    return f"NumPy has\n{want!r}\ngpuxp\n{got!r}"
+    return f"{wanted} has\n{want!r}\n{found}\n{got!r}"
 
 
 def failure(statements: Sequence[Any], setup: Setup) -> Mismatch | None:
