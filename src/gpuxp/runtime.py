@@ -53,7 +53,7 @@ class Runtime:
         self._busy = False  # while commands run
         self._alone = 0  # flushes in a row that ran one or two commands
         self._links = 0  # operations in a row, each on the result of the last
-        self._latest: Callable[[], object] = _nothing  # the last array of middling size that was computed at once
+        self._latest: Callable[[], object] = lambda: None  # the last array of middling size that was computed at once
         self.last_kernels: deque[Kernel] = deque(maxlen=64)
         self.logs: OrderedDict[Kernel, str] = OrderedDict()  # of kernels that the device's compiler refused
         self._site: tuple[str, int] | None = None  # the user's line of the command that runs
@@ -465,8 +465,6 @@ class Runtime:
         self.ensure(buffer)
         self._reground(view)[...] = result
 
-    # Reports
-
     def stats(self) -> dict[str, int]:
         """Return the counters."""
         names = (
@@ -496,10 +494,6 @@ def operand(view: View) -> Operand:
     geometry = view.ghost
     offset = view.offset if geometry.size else 0  # an empty view may begin past the end
     return Operand(view.buffer.mem, offset, geometry.strides, geometry.shape, geometry.dtype)
-
-
-def _nothing() -> None:
-    return None
 
 
 __all__ = ["LIBRARY", "Runtime"]
