@@ -6,12 +6,13 @@ is a selection, and fuses. Other keys need the values of the indices: they run a
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import derived, gathering
-from .array import VALUE, HostArray, adopted, contents, copy_of, held, host, is_pending, ndarray, root, view_of
+from .array import VALUE, HostArray, adopted, contents, copy_of, held, host, is_pending, ndarray, root, view_of, wrap
 from .convert import as_operand, asarray, host_call, runtime_for
 from .dtypes import BOOL
 from .threads import quiet_call
@@ -79,16 +80,12 @@ def getitem(self: ndarray, key: Any) -> ndarray:
     if kind == BASIC:
         return _basic(self, plain)
     full = plain if type(plain) is tuple else (plain,)
-    if not self._runtime.host_visible:
-        runtime_for("__getitem__", (self, *full))
+    runtime = runtime_for("__getitem__", (self, *full))
+    if not runtime.host_visible:
         return gathering.read(self, full)
-    result: ndarray = host_call("take", _read, self, full)
-    return result
-
-
-def _read(value: HostArray, key: tuple[Any, ...]) -> Any:
-    found = value[key]
-    return found.copy(order="K") if isinstance(found, np.ndarray) and found.base is not None else found
+    runtime.counters["library_calls"] += 1
+    there = tuple([host(k) if type(k) is ndarray else k for k in full])
+    return wrap(runtime, quiet_call(operator.getitem, host(self), there))
 
 
 def _basic(self: ndarray, key: Any) -> ndarray:

@@ -27,7 +27,7 @@ from .threads import deferred_signals, quiet
 
 _PLANS = 512  # plans kept
 _LOGS = 32  # what compilers said of kernels that they refused
-_ALONE = 4  # so many flushes of one or two commands show that recording does not pay ...
+_ALONE = 4  # so many flushes of one or two commands a kernel show that recording does not pay ...
 _LINKS = 2  # ... and so many operations on the last one's result that it does
 _PENDING_BYTES = 1 << 31  # memory that recorded commands may keep alive
 
@@ -112,8 +112,8 @@ class Runtime:
     def at_once(self, size: int) -> bool:
         """Whether arrays of a size are computed at once: small ones, and middling ones while deferring does not pay.
 
-        Recording pays when several commands become one kernel. Four flushes in a row with one or two commands tell
-        that this program reads its results as it goes; three operations, each on the last one's, that it does not.
+        Recording pays when several commands become one kernel. Four flushes in a row with one or two commands a kernel
+        tell that this program reads its results as it goes; three operations, each on the last one's, that it does not.
         """
         return size <= config.small or (size <= config.middling and self._alone >= _ALONE and config.small > 0)
 
@@ -238,7 +238,6 @@ class Runtime:
         self.pending_bytes = 0
         self.counters["flushes"] += 1
         self.counters["nodes"] += len(nodes)
-        self._alone = self._alone + 1 if len(nodes) <= _LINKS else 0
         left: Sequence[Node] = ()
         try:
             left = self._execute(nodes, rest, arrived)
@@ -256,6 +255,7 @@ class Runtime:
         except Exception as error:
             poison(nodes, error)
             return ()
+        self._alone = self._alone + 1 if len(nodes) <= _LINKS * len(plan.steps) else 0
         done = 0
         while done < len(plan.steps):
             if arrived and done:  # a step at least, so that a program with a fast timer gets on

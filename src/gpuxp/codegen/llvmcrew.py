@@ -16,6 +16,7 @@ _LOOKS = 50000  # pauses before a worker sleeps, some 500 microseconds
 _X86 = "call void @llvm.x86.sse2.pause()", "declare void @llvm.x86.sse2.pause()"
 _ARM = "call void @llvm.aarch64.hint(i32 1)", "declare void @llvm.aarch64.hint(i32)"
 _PATIENCE = 32  # short jobs
+_LONG = 1 << 17  # elements of a ufunc's loop that are worth waking workers
 _PAUSES = {"x86_64": _X86, "AMD64": _X86, "arm64": _ARM, "aarch64": _ARM}
 
 # words of the state, those that threads write often on cache lines of their own
@@ -287,7 +288,9 @@ crew:
   store i64 %count, ptr %c.count
   %threads = add i64 %helpers, 1
   %tasks = mul i64 %threads, 4
-  call void @gpuxp_crew_run(ptr %s, ptr @piece, ptr %context, i64 %n, i64 %tasks, i64 %helpers, i64 0)
+  %is.long = icmp sge i64 %n, LONG
+  %long = zext i1 %is.long to i64
+  call void @gpuxp_crew_run(ptr %s, ptr @piece, ptr %context, i64 %n, i64 %tasks, i64 %helpers, i64 %long)
   ret void
 }
 
@@ -335,8 +338,9 @@ attributes #0 = { nounwind }
 def render_crew(machine: str) -> str:
     """Return the module for a kind of processor, as `platform.machine` names it."""
     pause, declaration = _PAUSES.get(machine, ("", ""))
-    text = _TEXT.replace("PAUSE", pause).replace("DECLARE", declaration).replace("LOOKS", str(_LOOKS))
-    text = text.replace("PATIENCE", str(_PATIENCE))
+    text = _TEXT.replace("PAUSE", pause).replace("DECLARE", declaration)
+    for name, value in (("LOOKS", _LOOKS), ("LONG", _LONG), ("PATIENCE", _PATIENCE)):
+        text = text.replace(name, str(value))
     for name, place in _PLACES.items():
         text = text.replace(f"AT {name}\n", f"getelementptr i8, ptr %s, i64 {place}\n")
     return text
