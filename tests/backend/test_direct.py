@@ -151,6 +151,41 @@ def test_conversions_are_shared_out(source: str, target: str) -> None:
     assert found.shape == (3, SIZE // 3)
 
 
+@given(
+    st.sampled_from(["?", "i2", "f4", "f8", "c16"]), st.sampled_from([0.0, 0.03, 0.5, 1.0]), st.integers(0, 99),
+    st.sampled_from([(SIZE,), (SIZE + 1,), (5, SIZE // 4)]),
+)  # fmt: skip
+def test_masks_read_and_write(dtype: str, share: float, seed: int, shape: tuple[int, ...]) -> None:
+    generator = numpy.random.default_rng(seed)
+    x = (generator.standard_normal(shape) * 50).astype(dtype)
+    mask = generator.random(shape) < share
+    mask[..., -1] = seed % 2
+    a, m = np.asarray(x.copy()), np.asarray(mask)
+    before = jobs()
+    assert numpy.asarray(a[m]).tobytes() == x[mask].tobytes()
+    assert jobs() > before
+    values = (generator.standard_normal(int(mask.sum())) * 50).astype(dtype)
+    a[m] = np.asarray(values)
+    want = x.copy()
+    want[mask] = values
+    assert numpy.asarray(a).tobytes() == want.tobytes()
+    with pytest.raises(ValueError, match="cannot assign"):
+        a[m] = np.ones(values.size + 2, dtype)
+    assert numpy.asarray(a).tobytes() == want.tobytes()
+    a[m] = np.ones(values.size, "f4" if dtype != "?" else "?")  # NumPy converts
+    want[mask] = 1
+    assert numpy.asarray(a).tobytes() == want.tobytes()
+
+
+def test_a_mask_may_select_from_itself() -> None:
+    mask = numpy.random.default_rng(0).random(SIZE) < 0.5
+    a = np.asarray(mask.copy())
+    values = numpy.random.default_rng(1).random(int(mask.sum())) < 0.5
+    a[a] = np.asarray(values)
+    mask[mask] = values
+    assert (numpy.asarray(a) == mask).all()
+
+
 def test_one_thread_shares_nothing() -> None:
     x = np.asarray(special("f8", SIZE, 1))
     with np.configure(num_threads=1):

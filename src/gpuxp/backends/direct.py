@@ -71,6 +71,10 @@ class Direct:
         """Return the conversion of packed elements, on several threads."""
         return self._entry(_make_cast, source, target)
 
+    def masked(self, itemsize: int) -> Entry:
+        """Return `gpuxp.backends.masks.Masked` for elements of a size."""
+        return self._entry(_make_masked, itemsize)
+
     def _entry(self, make: Callable[..., Any], *what: Any) -> Entry:
         key = make, *what, config.num_threads
         found = self._entries.get(key)
@@ -114,6 +118,12 @@ def _make_cast(source: DType, target: DType, threads: int) -> Any:
 
     code = build(render_cast(source, target), MAP)
     return _shared(code, (code.address, 0), (source, target), "astype", threads)
+
+
+def _make_masked(itemsize: int, threads: int) -> Any:
+    from .masks import Masked
+
+    return Masked(itemsize, threads)
 
 
 def _shared(code: Any, loop: tuple[int, int], dtypes: tuple[DType, ...], name: str, threads: int) -> Any:
