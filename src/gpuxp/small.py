@@ -142,12 +142,13 @@ def total(row: Elementwise, a: ndarray) -> ndarray | None:
     if x is None or not x.size or not row.associative:
         return None
     runtime = a._runtime
-    if not runtime.at_once(x.size) and not runtime.reads_along():
+    direct = runtime.direct
+    if not runtime.at_once(x.size) and (direct is None or x.size > direct.most or not runtime.reads_along()):
         return None
     kind = x.dtype.kind
     if kind == "f":
         found = _float_total(row, runtime, x)
-    elif (kind in "biu" or row.name.startswith("logical")) and runtime.at_once(x.size):
+    elif kind in "biu" or row.name.startswith("logical"):
         found = quiet_call(row.ufunc.reduce, x, None)
     else:
         found = None
@@ -160,7 +161,7 @@ def total(row: Elementwise, a: ndarray) -> ndarray | None:
 def _float_total(row: Elementwise, runtime: Runtime, x: HostArray) -> Any:
     """Combine real numbers: by compiled code, or where the order cannot matter, or what is at most a block."""
     if row.name.startswith("logical"):
-        return quiet_call(row.ufunc.reduce, x, None) if runtime.at_once(x.size) else None
+        return quiet_call(row.ufunc.reduce, x, None)
     if x.dtype.itemsize == 2:
         return None
     if row.name in _EXTREMES and runtime.at_once(x.size):
@@ -229,6 +230,9 @@ def _halved(row: Elementwise, lanes: HostArray) -> Any:
 
 def _packed(row: Elementwise, a: ndarray) -> HostArray | None:
     """Return the contents, if they are there and NumPy's loop for their layout gives the bits of a tile."""
+    made = a._made
+    if made is not None and made.buffer.mem is None:  # recorded: the common case of what is large
+        return None
     x = contents(a)
     if x is None or not (x.flags.c_contiguous or (not row.ulp and x.dtype.kind != "c")):
         return None
