@@ -30,6 +30,7 @@ _EXTREMES = ("maximum", "minimum")
 _OPERATORS = {"add": operator.add, "multiply": operator.mul}
 _TOTALS = frozenset({*_EXTREMES, *_OPERATORS})  # what compiled code combines
 _SCALARS = 16
+_PLAIN = 1 << 20  # elements of what NumPy combines on one thread
 
 
 def unary(row: Elementwise, otherwise: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -142,13 +143,12 @@ def total(row: Elementwise, a: ndarray) -> ndarray | None:
     if x is None or not x.size or not row.associative:
         return None
     runtime = a._runtime
-    direct = runtime.direct
-    if not runtime.at_once(x.size) and (direct is None or x.size > direct.most or not runtime.reads_along()):
+    if not _totals_now(runtime, x.size):
         return None
     kind = x.dtype.kind
     if kind == "f":
         found = _float_total(row, runtime, x)
-    elif kind in "biu" or row.name.startswith("logical"):
+    elif (kind in "biu" or row.name.startswith("logical")) and x.size <= _PLAIN:
         found = quiet_call(row.ufunc.reduce, x, None)
     else:
         found = None
@@ -158,10 +158,19 @@ def total(row: Elementwise, a: ndarray) -> ndarray | None:
     return adopted(runtime, found)
 
 
+def _totals_now(runtime: Runtime, size: int) -> bool:
+    """Whether an array that is there is combined at once: seldom would anything fuse with that."""
+    if config.small == 0:
+        return False
+    return size <= max(config.small, config.middling) or (
+        runtime.direct is not None and size <= runtime.direct.most and runtime.reads_along()
+    )
+
+
 def _float_total(row: Elementwise, runtime: Runtime, x: HostArray) -> Any:
     """Combine real numbers: by compiled code, or where the order cannot matter, or what is at most a block."""
     if row.name.startswith("logical"):
-        return quiet_call(row.ufunc.reduce, x, None)
+        return quiet_call(row.ufunc.reduce, x, None) if x.size <= _PLAIN else None
     if x.dtype.itemsize == 2:
         return None
     if row.name in _EXTREMES and runtime.at_once(x.size):
