@@ -73,16 +73,7 @@ FIELDS c CONTEXT
   br i1 %some, label %band, label %end
 band:
   %k = phi i64 [ %low, %entry ], [ %k.next, %banded ]
-  %k.next = add i64 %k, 1
-  %from.all = mul i64 %rows, %k
-  %from = sdiv i64 %from.all, %bands
-  %to.all = mul i64 %rows, %k.next
-  %to = sdiv i64 %to.all, %bands
-  %own = mul i64 %k, %share
-  %own.at = add i64 %scratch, %own
-  %head = inttoptr i64 %own.at to ptr
-  %head.bytes = mul i64 %ahead, %width
-  %tail = getelementptr i8, ptr %head, i64 %head.bytes
+BAND
   %tail.bytes = mul i64 %behind, %width
   %ring = getelementptr i8, ptr %tail, i64 %tail.bytes
   %start = add i64 %from, %ahead
@@ -134,16 +125,7 @@ FIELDS c CONTEXT
   br i1 %some, label %band, label %end
 band:
   %k = phi i64 [ %low, %entry ], [ %k.next, %band ]
-  %k.next = add i64 %k, 1
-  %from.all = mul i64 %rows, %k
-  %from = sdiv i64 %from.all, %bands
-  %to.all = mul i64 %rows, %k.next
-  %to = sdiv i64 %to.all, %bands
-  %own = mul i64 %k, %share
-  %own.at = add i64 %scratch, %own
-  %head = inttoptr i64 %own.at to ptr
-  %head.bytes = mul i64 %ahead, %width
-  %tail = getelementptr i8, ptr %head, i64 %head.bytes
+BAND
   %start = add i64 %from, %ahead
   %stop = sub i64 %to, %behind
   call void @rows(ptr %second, i64 %from, i64 %start, ptr %head)
@@ -161,6 +143,19 @@ attributes #0 = { nounwind }
 """
 
 
+# the rows of band %k, and where what is done at the end is kept: the first and the last ones
+_BAND = """  %k.next = add i64 %k, 1
+  %from.all = mul i64 %rows, %k
+  %from = sdiv i64 %from.all, %bands
+  %to.all = mul i64 %rows, %k.next
+  %to = sdiv i64 %to.all, %bands
+  %own = mul i64 %k, %share
+  %own.at = add i64 %scratch, %own
+  %head = inttoptr i64 %own.at to ptr
+  %head.bytes = mul i64 %ahead, %width
+  %tail = getelementptr i8, ptr %head, i64 %head.bytes"""
+
+
 def _fields(pointer: str, names: tuple[str, ...]) -> str:
     """Return loads of a structure's words, each into a value of its name."""
     lines = []
@@ -173,4 +168,4 @@ def _fields(pointer: str, names: tuple[str, ...]) -> str:
 def render_pair() -> str:
     """Return the module."""
     text = _TEXT.replace("FIELDS d DESCRIPTION", _fields("d", DESCRIPTION)).replace("WORDS", str(WORDS))
-    return text.replace("FIELDS c CONTEXT", _fields("c", CONTEXT))
+    return text.replace("FIELDS c CONTEXT", _fields("c", CONTEXT)).replace("BAND", _BAND)
