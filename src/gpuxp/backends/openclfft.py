@@ -20,6 +20,7 @@ _CACHED = 1 << 26  # bytes of tables that a device keeps
 _SIDE = 16  # columns that a group does side by side, which are neighbours in memory
 _THREADS = 128
 _MOST = 4096  # values of a group on a CPU
+_PART = 1 << 18  # entries of a table that are computed at once
 
 Array = np.ndarray[Any, Any]
 
@@ -228,13 +229,21 @@ def _turn(numerator: Array, denominator: int) -> Array:
     return np.asarray(real - 1j * imaginary)
 
 
+def _in_parts(values: Callable[[Array], Array], n: int) -> Array:
+    """Return the values at ``0 <= k < n``, without much memory for what is in between."""
+    found = np.empty(n, complex)
+    for low in range(0, n, _PART):
+        k = np.arange(low, min(n, low + _PART))
+        found[k[0] : k[-1] + 1] = values(k)
+    return found
+
+
 def _roots(n: int) -> Array:
-    return _turn(np.arange(n), n)
+    return _in_parts(lambda k: _turn(k, n), n)
 
 
 def _chirp(n: int) -> Array:
-    k = np.arange(n)
-    return _turn(k * k % (2 * n), 2 * n)
+    return _in_parts(lambda k: _turn(k * k % (2 * n), 2 * n), n)
 
 
 def _spectrum(n: int) -> Array:

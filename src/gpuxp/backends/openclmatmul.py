@@ -19,8 +19,8 @@ from .launching import packed_strides
 from .openclcalls import Calls, is_aligned
 
 _LEAD = 4  # leading dimensions that a kernel takes
-_NARROW = 8  # with fewer rows or columns a product is limited by memory, and a reduction does it
-_LITTLE = 16  # small matrices do not fill a tile
+_NARROW = 2  # a product of a vector is limited by memory, and a reduction does it
+_LITTLE = 8  # small matrices do not fill a tile
 _DEPTH = 256  # products that are added up before they join the result, which keeps the error small
 _BLOCK = 4  # panels along each side of a CPU's task
 
