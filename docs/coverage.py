@@ -26,7 +26,7 @@ operations.
 
 """
 VIEWS = "view_of("
-DERIVED = ("derived.", "_cumulative(", "_running(", "_arg(", "_unique_row(", "_unique(")
+DERIVED = ("derived.", "products.", "_cumulative(", "_running(", "_arg(", "_unique_row(", "_unique(")
 HOST = ("host_call(", "_call(", "update(", "_draw(")
 
 
