@@ -26,7 +26,7 @@ def for_device(device: str, scale: int) -> list[str]:
     """Return what is timed on a device if nothing is named: all on the software GPU, else what its vendor has too."""
     kind = device.partition(":")[0]
     size = {"mlx": 1_000_000, "cuda": 10_000_000 if scale == FULL else 1_000_000}.get(kind)
-    singles = [f"{name}_f32[{size}]" for name in series.SINGLE if size]
+    singles = [f"{name}_f32[{size}]" for name in series.DEVICE if size]
     return [] if kind == "cpu" else ["chain3_f32", "chain2_f32", *singles]
 
 

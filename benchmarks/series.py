@@ -37,6 +37,7 @@ SINGLE: dict[str, Callable[[Namespace, Array, Array], Array]] = {
     "astype": lambda np, a, b: a.astype(np.float32),
     "copy": lambda np, a, b: a.copy(),
 }
+DEVICE = tuple(name for name in SINGLE if name not in ("astype", "copy"))  # what libraries of values need not do
 _RANGES = {"exp": (-10, 10), "sin": (-100, 100), "cos": (-100, 100), "tanh": (-3, 3)}  # else 0.5 to 1.5
 GROWTH: dict[str, Callable[[Namespace, Array, Array], Array]] = {
     "grow_chain2": chain2,
@@ -133,7 +134,7 @@ def cases(scale: int) -> list[Case]:
     recorded = RECORDED[:3] if quick else RECORDED
     return [
         *(_single(name, size) for name in SINGLE for size in sizes),
-        *(_single(name, size, numpy.float32) for name in SINGLE for size in DEVICE_SIZES[: 1 if quick else 2]),
+        *(_single(name, size, numpy.float32) for name in DEVICE for size in DEVICE_SIZES[: 1 if quick else 2]),
         Case("ten_op", "an operation on ten numbers", _repeated(10), _repeat, (100,) * 3, "operation", per=100),
         Case("ten_and_read", "ten operations on ten numbers, one read", _repeated(10), _ten_and_read, (10,) * 3,
              "operation"),

@@ -10,7 +10,7 @@ from gpuxp.demo import table
 from .peers import PORTS
 from .results import Run
 from .row import OWN, Row
-from .series import SINGLE
+from .series import DEVICE
 
 Rows = Mapping[str, Row]
 Measure = Callable[[Rows], tuple[float, str] | None]  # the value and a remark; None: the run has it not
@@ -143,7 +143,7 @@ def _least(side: str, names: Sequence[str]) -> Measure:
 
 
 def _singles(size: int) -> list[str]:
-    return [f"{name}_f32[{size}]" for name in SINGLE]
+    return [f"{name}_f32[{size}]" for name in DEVICE]
 
 
 _CHAINS = ("chain3_f32", "chain2_f32")

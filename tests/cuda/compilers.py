@@ -128,6 +128,8 @@ extern "C" int launch_{number}(void** p, const void* packed, const unsigned* gri
 class Host:
     """A CUDA device's part in `gpuxp.backends.launching`, played by g++ and the host's processor."""
 
+    name = "cuda:0"  # whose bounds hold
+
     dialect = CUDA
     units = 2
     local_bytes = SHARED // 2

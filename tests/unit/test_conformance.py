@@ -158,7 +158,7 @@ def test_what_the_host_may_do(reasons, right):
 
 
 # How many tests of each list want more of the host than LAPACK and dtypes that the device lacks: it may only fall
-REST = {"opencl": 171, "mlx": 55}
+REST = {"opencl": 43, "mlx": 42}
 
 
 @pytest.mark.parametrize("backend", REST)

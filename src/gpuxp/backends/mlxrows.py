@@ -202,6 +202,10 @@ def _complex_sign(z: MxArray) -> MxArray:
     return _complex(*(mx.where(lost, math.nan, mx.where(mx.equal(size, 0), 0, p)) for p in parts))
 
 
+def _complex_exp2(z: MxArray) -> MxArray:
+    return mx.exp(_complex(*(mx.multiply(part(z), math.log(2)) for part in (mx.real, mx.imag))))
+
+
 def _complex_expm1(z: MxArray) -> MxArray:
     """``expm1(x) cos(y) - 2 sin(y / 2)**2`` and ``exp(x) sin(y)``, with the standard's special cases."""
     x, y = mx.real(z), mx.imag(z)
@@ -317,6 +321,7 @@ _row("exp2", "f", _single(_exp2))
 _row("expm1 log log2 log10 log1p tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh arctan2", "f")
 _row("exp sqrt log log2 log10 log1p sin cos tan sinh cosh tanh", "c")
 _row("arcsin arccos arctan arcsinh arccosh arctanh", "c")
+_row("exp2", "c", _complex_exp2)
 _row("rint", "c", mx.round)
 _row("expm1", "c", _complex_expm1)
 _row("reciprocal", "c", _complex_reciprocal)
