@@ -366,6 +366,12 @@ def test_a_device_without_natives_has_the_host_move_its_elements() -> None:
         del _runtimes["bare"]
 
 
+def test_isin_of_a_scalar_is_an_array(on: str) -> None:
+    found = alias = gpuxp.isin(gpuxp.asarray(5), gpuxp.asarray([1, 2]))
+    found |= True  # in place: a value would become another
+    assert bool(alias)
+
+
 # Keys of any make
 
 
