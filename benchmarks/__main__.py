@@ -11,7 +11,7 @@ import gpuxp
 from gpuxp.config import TIERS
 from gpuxp.demo import table
 
-from . import cases, machine, peers, plots, processes, results, tables, targets, timing
+from . import cases, machine, peers, plots, processes, results, tables, targets, timing, vendors
 from .case import FULL, QUICK
 from .row import Row
 
@@ -26,7 +26,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--quick", action="store_true", help="smaller sizes, fewer repeats")
     add("--repeats", type=_positive, help="rounds of each case (15, quick 5)")
     add("--tier", choices=TIERS, default=gpuxp.config.tier, help="force a tier of the software GPU")
-    add("--device", default="cpu")
+    add("--device", default="cpu", help="another than cpu is timed against its vendor's library")
     add("--no-peers", action="store_true", help="time NumPy and gpuxp alone")
     add("--json", type=Path, metavar="FILE", help=f"where to save the result ({_FOLDER}/DATE.json)")
     add("--plot", type=Path, metavar="FILE.png", help="where to draw it (beside the JSON)")
@@ -63,16 +63,16 @@ def _measure(names: Sequence[str], options: timing.Options) -> tuple[list[Row], 
 
 
 def _run(arguments: argparse.Namespace) -> results.Run:
-    present = [] if arguments.no_peers else peers.installed()
+    present = [] if arguments.no_peers or arguments.device != "cpu" else peers.installed()
     repeats = arguments.repeats or (5 if arguments.quick else 15)
     scale, warm = (QUICK, 0.1) if arguments.quick else (FULL, 0.3)
     facts = machine.facts()  # the load before, not our own
     with gpuxp.configure(tier=arguments.tier):
         options = timing.Options(arguments.device, scale, repeats, warm, present)
-        rows, skipped = _measure(arguments.only, options)
+        rows, skipped = _measure(arguments.only or cases.for_device(arguments.device, scale), options)
     settings = {
         "device": arguments.device, "tier": arguments.tier, "quick": arguments.quick, "repeats": repeats,
-        "peers": present, "absent": [name for name in peers.NAMES if name not in present],
+        "peers": present or list(vendors.NAMES), "absent": [name for name in peers.NAMES if name not in present],
         "compile_errors": gpuxp.stats().get(arguments.device, {}).get("compile_errors", 0),
     }  # fmt: skip
     return results.Run.of(facts, settings, rows, skipped)

@@ -13,6 +13,7 @@ from .case import QUICK, Array, Case, Inputs, Namespace, random
 SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000, 4_000_000, 10_000_000)
 QUICK_SIZES = (10, 1_000, 100_000, 1_000_000)
 GROWTH_SIZES = (1_000_000, 3_000_000, 10_000_000, 30_000_000, 100_000_000)
+DEVICE_SIZES = (1_000_000, 10_000_000)  # in single precision, which all devices have
 RECORDED = (10, 100, 1_000, 10_000, 100_000)
 _UNLIMITED = 1 << 40  # a tape that no case fills
 
@@ -44,13 +45,14 @@ GROWTH: dict[str, Callable[[Namespace, Array, Array], Array]] = {
 }
 
 
-def _single(name: str, size: int) -> Case:
+def _single(name: str, size: int, dtype: Any = numpy.float64) -> Case:
     low, high = _RANGES.get(name, (0.5, 1.5))
 
     def prepare(n: int) -> Inputs:
-        return {"a": random(n, low=low, high=high), "b": random(n, seed=1)}
+        return {"a": random(n, low=low, high=high, dtype=dtype), "b": random(n, seed=1, dtype=dtype)}
 
-    return Case(f"{name}[{size}]", f"{name} of {size:,}", prepare, SINGLE[name], (size,) * 3, "single", size)
+    series, group = (name, "single") if dtype == numpy.float64 else (f"{name}_f32", "device")
+    return Case(f"{series}[{size}]", f"{series} of {size:,}", prepare, SINGLE[name], (size,) * 3, group, size)
 
 
 def _growth(name: str, size: int) -> Case:
@@ -131,6 +133,7 @@ def cases(scale: int) -> list[Case]:
     recorded = RECORDED[:3] if quick else RECORDED
     return [
         *(_single(name, size) for name in SINGLE for size in sizes),
+        *(_single(name, size, numpy.float32) for name in SINGLE for size in DEVICE_SIZES[: 1 if quick else 2]),
         Case("ten_op", "an operation on ten numbers", _repeated(10), _repeat, (100,) * 3, "operation", per=100),
         Case("ten_and_read", "ten operations on ten numbers, one read", _repeated(10), _ten_and_read, (10,) * 3,
              "operation"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gpuxp.demo import table
@@ -10,6 +10,7 @@ from gpuxp.demo import table
 from .peers import PORTS
 from .results import Run
 from .row import OWN, Row
+from .series import SINGLE
 
 Rows = Mapping[str, Row]
 Measure = Callable[[Rows], tuple[float, str] | None]  # the value and a remark; None: the run has it not
@@ -129,6 +130,38 @@ def _slowest(rows: Rows) -> tuple[float, str] | None:
     return min(found.values()), ", ".join(below[:_NAMED]) + more
 
 
+def _least(side: str, names: Sequence[str]) -> Measure:
+    """Measure the worst ratio to one side of all these cases, and name what is below the floor."""
+
+    def measure(rows: Rows) -> tuple[float, str] | None:
+        found = {name: rows[name].ratios[side].median for name in names if name in rows and side in rows[name].ratios}
+        if not found:
+            return None
+        return min(found.values()), ", ".join(f"{name} {found[name]:.2f}" for name in found if found[name] < FLOOR)
+
+    return measure
+
+
+def _singles(size: int) -> list[str]:
+    return [f"{name}_f32[{size}]" for name in SINGLE]
+
+
+_CHAINS = ("chain3_f32", "chain2_f32")
+DEVICE_TARGETS: dict[str, tuple[Target, ...]] = {  # by kind of device
+    "opencl": (
+        *(Target(f"{case}: pyopencl.array's time / gpuxp's", _ratio(case, "pyopencl"), 3.0) for case in _CHAINS),
+        *(Target(f"{case}: a kernel by hand / gpuxp", _ratio(case, "handwritten"), 0.9) for case in _CHAINS),
+    ),
+    "mlx": (
+        *(Target(f"{case}: plain MLX's time / gpuxp's", _ratio(case, "mlx"), 1.0) for case in _CHAINS),
+        Target("single operations of a million: MLX's time / gpuxp's", _least("mlx", _singles(_MILLION)), 0.9),
+    ),
+    "cuda": (
+        *(Target(f"{case}: CuPy's time / gpuxp's", _ratio(case, "cupy"), 3.0) for case in _CHAINS),
+        *(Target(f"{case}: share of a copy's bandwidth", _ratio(case, "copy"), 0.7) for case in _CHAINS),
+        Target("single operations of 10 million: CuPy's / gpuxp's", _least("cupy", _singles(10 * _MILLION)), 0.95),
+    ),
+}
 TARGETS = (
     *(Target(f"{case}: NumPy's time / gpuxp's", _ratio(case, "numpy"), bound) for case, bound in RATIOS.items()),
     Target("everything of 100,000 elements or more", _slowest, FLOOR),
@@ -146,10 +179,7 @@ TARGETS = (
         Target(f"{series}: rise of an element's time", _growth(series, 100 * _MILLION), 1.5, False)
         for series in ("grow_chain2", "grow_exp", "grow_sum")
     ),
-    *(
-        Target(f"{series}: rise of an operation's time", _growth(series, 100_000), 1.5, False)
-        for series in ("record", "operations")
-    ),
+    Target("operations: rise of an operation's time", _growth("operations", 100_000), 1.5, False),
 )
 
 
@@ -158,7 +188,7 @@ def check(run: Run) -> bool:
     if run.settings["quick"]:
         print("a quick run: the targets are about full sizes")
     lines, missed, absent = [], 0, 0
-    for target in TARGETS:
+    for target in DEVICE_TARGETS.get(str(run.settings["device"]).partition(":")[0], TARGETS):
         found = target.measure(run.rows)
         wanted = f"{'>=' if target.at_least else '<='} {target.bound:.3g}"
         if found is None:

@@ -15,7 +15,7 @@ from gpuxp.config import num_threads
 from gpuxp.devices import runtime_of
 from gpuxp.threads import current_pool
 
-from . import peers
+from . import peers, vendors
 from .case import FULL, Case, Inputs, Work
 from .row import OWN, Row, spreads
 
@@ -123,10 +123,10 @@ def sides_of(case: Case, inputs: Inputs, options: Options, traffic: int = 0) -> 
         "numpy": Side(_on(np, case, inputs), _nothing, case.flush),
         OWN: Side(_on(gpuxp, case, inputs), finish_on(options.device), case.flush),
     }
-    if traffic:
+    if traffic and options.device == "cpu":
         found["copy"] = Side(_copy(traffic), _nothing)
     own_inputs = {k: v.copy() if case.in_place and isinstance(v, np.ndarray) else v for k, v in inputs.items()}
-    works = peers.works(case, own_inputs, options.peers)
+    works = peers.works(case, own_inputs, options.peers) | dict(vendors.works(options.device, case, inputs, traffic))
     return found | {name: Side(work, _nothing) for name, work in works.items()}
 
 

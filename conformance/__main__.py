@@ -13,7 +13,7 @@ from typing import Any
 import gpuxp
 from gpuxp.demo import table
 
-from . import report, running, suite
+from . import allowed, report, running, suite
 
 _HERE = Path(__file__).resolve().parent
 _PAGE = _HERE.parent / "docs" / "conformance.md"
@@ -26,7 +26,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--suite", type=Path, metavar="PATH", help="a checkout; else the pinned revision is cloned")
     parser.add_argument("--max-examples", type=int, default=100, help="examples per test (100)")
     parser.add_argument("--workers", type=int, default=2, help="processes (2)")
-    parser.add_argument("--fallback", choices=("allow", "error"), default="allow", help="what to do on the host")
+    parser.add_argument(
+        "--fallback",
+        choices=("allow", "error"),
+        default="allow",
+        help="error: no help from the host, but in the tests that fallback-allowed-BACKEND.txt names",
+    )
+    parser.add_argument("--write-list", action="store_true", help="with --fallback error, write that list anew")
     parser.add_argument("--only", metavar="EXPRESSION", default="", help="as pytest's -k; nothing is written then")
     parser.add_argument("--results", type=Path, default=_HERE / "results", metavar="FOLDER")
     parser.add_argument("--report", action="store_true", help="only write docs/conformance.md from the results")
@@ -47,6 +53,21 @@ def _show(summary: dict[str, Any]) -> None:
         print(f"FAILED {name}")
     if summary["host_fallbacks"]:
         print("on the host:", ", ".join(f"{name} ({count})" for name, count in summary["host_fallbacks"].items()))
+
+
+def _compare_list(options: running.Options, summary: dict[str, Any], *, write: bool) -> None:
+    """Compare the tests that needed the host with the list of those that may."""
+    path, found = allowed.path_of(options.device), summary["host"]
+    if write and not options.only:
+        allowed.write(path, options.device, found)
+        print(f"wrote {path.name}: {len(found)} tests need the host")
+    new, done = allowed.judge(found, allowed.read(path))
+    for name in new:
+        print(f"needs the host, and is not in {path.name}: {name} ({found[name]})")
+    for name in () if options.only else done:
+        print(f"needs the host no more, take it out of {path.name}: {name}")
+    if new:
+        summary["problems"].append(f"{len(new)} tests need the host that did not before")
 
 
 def _check_device(name: str) -> None:
@@ -72,12 +93,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     summary = running.run(options, checkout)
     _show(summary)
-    if not options.only:
+    if options.fallback == "error":
+        _compare_list(options, summary, write=given.write_list)
+    elif not options.only:
         given.results.mkdir(parents=True, exist_ok=True)
         file = given.results / f"{options.device.replace(':', '_')}.json"
         file.write_text(json.dumps(summary, indent=2) + "\n")
     verdict = "FAILED, " + ", ".join(summary["problems"]) if summary["problems"] else "passed"
-    print(f"conformance on {options.device}: {verdict} ({summary['counts']['passed']} tests in {summary['seconds']} s)")
+    count = summary["counts"]["passed"] + len(summary["host"])
+    print(f"conformance on {options.device}: {verdict} ({count} tests in {summary['seconds']} s)")
     return 1 if summary["problems"] else 0
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from . import suite
+from . import allowed, suite
 
 HEAD = f"""# Conformance
 
@@ -46,6 +46,24 @@ def _details(result: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _lists(results: list[dict[str, Any]]) -> list[str]:
+    """Return what is known of each device without its host."""
+    lines = []
+    for device in (result["device"] for result in results):
+        path = allowed.path_of(device)
+        listed = allowed.read(path)
+        if listed:
+            rightly = sum(allowed.is_right(reasons) for reasons in listed.values())
+            lines.append(
+                f"- `{device}`: {len(listed)} tests, {rightly} of them for LAPACK's work or dtypes that it lacks "
+                f"([{path.name}](../conformance/{path.name}))"
+            )
+    if lines:
+        lines.insert(0, "Tests that need the host, which `GPUXP_FALLBACK=error` forbids; the lists may only shrink:\n")
+        lines.append("")
+    return lines
+
+
 def write(results: list[dict[str, Any]], target: Path) -> None:
     """Write the page."""
     lines = [_row(result) for result in results] + [""]
@@ -53,6 +71,7 @@ def write(results: list[dict[str, Any]], target: Path) -> None:
     if skips:
         lines += ["Tests that the suite itself leaves out:", ""]
         lines += [f"- `{name}`: {reason}" for name, reason in sorted(skips.items())] + [""]
+    lines += _lists(results)
     for result in results:
         lines += _details(result)
     target.write_text(HEAD + "\n".join(lines).rstrip() + "\n")

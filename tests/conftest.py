@@ -19,7 +19,9 @@ os.environ["GPUXP_MIDDLING"] = "0"  # and what one counts does not depend on tho
 
 import gpuxp  # noqa: E402
 from gpuxp.config import config  # noqa: E402
-from gpuxp.devices import runtime_of  # noqa: E402
+from gpuxp.devices import _KINDS, runtime_of  # noqa: E402
+
+from .backend.toy import ToyBackend  # noqa: E402
 
 _COMMON = {
     "deadline": None,
@@ -30,23 +32,27 @@ settings.register_profile("default", max_examples=100, derandomize=True, **_COMM
 settings.register_profile("long", max_examples=2000, **_COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
-# device -> how to get it where it is missing
-DEVICES = {
-    "cpu": "always there",
-    "reference": "always there",
+_KINDS["toy"] = (lambda which: ToyBackend(), None, "")
+ALWAYS = ("cpu", "reference", "toy:0")
+# device -> how to get it where it is missing: what this machine has, and what every machine could have
+DEVICES = dict.fromkeys((*ALWAYS, *map(str, gpuxp.devices())), "") | {
     "opencl:0": "pip install 'gpuxp[opencl]' and an OpenCL driver (on Debian: apt install pocl-opencl-icd)",
     "mlx:cpu": "pip install 'gpuxp[mlx]'",
     "cuda:0": "an NVIDIA GPU with its driver, and pip install 'gpuxp[cuda]'",
 }
 
 
-@pytest.fixture(params=DEVICES)
-def device(request: pytest.FixtureRequest) -> str:
-    """Each device in turn; one that this machine lacks is skipped, and the reason says how to get it."""
-    name = str(request.param)
-    if name != "reference" and name not in gpuxp.devices():
+def present(name: str) -> str:
+    """Return a device's name; one that this machine lacks is skipped, and the reason says how to get it."""
+    if name not in ALWAYS and name not in gpuxp.devices():
         pytest.skip(f"no device {name}: {DEVICES[name]}")
     return name
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest) -> str:
+    """Each device in turn."""
+    return present(str(request.param))
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib as _importlib
 from typing import Any as _Any
 
+from . import blas as _blas  # noqa: F401 - before NumPy
 from . import namespace as _namespace
 from .config import config, configure
 from .devices import Device, default_device, device, devices, stats

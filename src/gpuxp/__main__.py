@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import platform
 import sys
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from typing import Any
 import gpuxp
 from gpuxp.config import config, num_threads
 from gpuxp.devices import absent, choose, runtime_of
-from gpuxp.discovery import patience
+from gpuxp.discovery import ask_all, patience
 
 _PATIENCE = 1.0  # seconds that `info`, which is to take two, gives a driver
 _LIBRARIES = ("numpy", "llvmlite", "cupy", "pyopencl", "mlx", "array-api-compat", "scipy", "scikit-learn")
@@ -47,13 +48,26 @@ def _describe(device: gpuxp.Device) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _processor() -> dict[str, Any]:
+    """Return the processor's name, cores and memory."""
+    name = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo") as lines:
+            name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):  # not Linux, or a processor that gives no name
+        pass
+    return {"name": name, "cores": os.cpu_count(), "memory": runtime_of("cpu").backend.caps.memory}
+
+
 def gather() -> dict[str, Any]:
     """Return what `python -m gpuxp info` shows."""
+    ask_all()
     return {
         "gpuxp": gpuxp.__version__,
         "array_api": gpuxp.__array_api_version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
         "libraries": _libraries(),
         "default_device": str(gpuxp.default_device()),
         "default_reason": choose()[1] if config.device == "auto" else f"GPUXP_DEVICE={config.device}",
@@ -72,13 +86,15 @@ def show_info(*, as_json: bool) -> int:
         print(json.dumps(found, indent=2))
         return 0
     print(f"gpuxp {found['gpuxp']}, array API {found['array_api']}, Python {found['python']}, {found['system']}")
+    cpu = found["processor"]
+    print(f"processor {cpu['name']}, {cpu['cores']} cores, {cpu['memory'] / 2**30:.1f} GiB")
     print(*(f"  {name} {version or 'not installed'}" for name, version in found["libraries"].items()), sep="\n")
     print("devices")
     for name, device in found["devices"].items():
         default = " (default)" if name == found["default_device"] else ""
         memory = f", {device['memory'] / 2**30:.1f} GiB" if device["memory"] else ""
-        driver = f", driver {device['driver']}" if "driver" in device else ""
-        print(f"  {name}{default}: {device['description']}{memory}{driver}\n    {' '.join(device['dtypes'])}")
+        about = "".join(f", {what} {device[what]}" for what in ("driver", "version") if what in device)
+        print(f"  {name}{default}: {device['description']}{memory}{about}\n    {' '.join(device['dtypes'])}")
     print(*(f"  no {kind}: {reason}" for kind, reason in found["absent"].items()), sep="\n")
     print(f"default device {found['default_device']}: {found['default_reason']}")
     print(f"threads {found['threads']}")

@@ -5,7 +5,6 @@ The class holds what an array *is*; operators and methods are attached by the mo
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +15,9 @@ from .devices import Device, runtime_of
 from .dtypes import DType
 from .errors import unsupported_dtype
 from .geometry import Ghost, Shape, c_strides, ghost, memory_order, strides_in_order
-from .storage import View, life
+from .storage import View
 from .tape import MAP, Node
-from .threads import quiet
+from .threads import PARALLEL, quiet_call
 
 if TYPE_CHECKING:
     from .runtime import Runtime  # the engine is loaded with the first array
@@ -85,7 +84,7 @@ class ndarray:  # noqa: N801 - NumPy's name
     _own: HostArray | None
     _made: View | None
     _owner: ndarray | None  # the first array to see the buffer, which keeps it wanted; None: this one
-    _life: HostArray  # of a first array that commands know of
+    _life: object  # of a first array that commands know of
     _runtime: Runtime
     _state: int
     _base: Any
@@ -292,8 +291,7 @@ def make(view: View, state: int = WRITEABLE) -> ndarray:
     """Return the first array over a buffer: while it lives, the buffer is wanted."""
     self = _new(ndarray)
     buffer = view.buffer
-    self._life = token = life()
-    buffer.owner = weakref.ref(token)
+    self._life = buffer.life = object()
     self._own = None
     self._made = view
     self._owner = None
@@ -325,8 +323,7 @@ def _introduce(array: ndarray) -> View:
         if own is not None:
             if array._owner is None:
                 view = runtime.adopt(own)
-                array._life = life()
-                view.buffer.owner = weakref.ref(array._life)
+                array._life = view.buffer.life = object()
             else:
                 view = View(array._owner._view.buffer, own, True)
             array._made = view  # in this order: who reads without the lock must find one of the two
@@ -445,17 +442,25 @@ def host_operand(array: ndarray) -> Any:
 def copy_of(array: ndarray, dtype: DType | None = None, order: str = "K") -> ndarray:
     """Return a copy, converted to `dtype`."""
     target = array.dtype if dtype is None else dtype
-    there = at_hand((array,))
-    if there is not None:
-        return held(array._runtime, quiet(_host_copy, there[0], target, order))
+    there = contents(array)
+    if there is not None and array._runtime.at_once(there.size):
+        return _converted(array._runtime, there, target, order)
     shape = array.shape
     out = fresh(array._runtime, shape, target, layout((array._ghost,), shape, target.itemsize, order))
     record_copy(out._view, array._view)
     return out
 
 
-def _host_copy(value: HostArray, dtype: DType, order: Any) -> HostArray:
-    return value.astype(dtype, order=order, copy=True)
+def _converted(runtime: Runtime, value: HostArray, dtype: DType, order: str) -> ndarray:
+    """Convert host memory: on several threads if it is packed, and enough."""
+    runtime.direct_calls += 1
+    packed = value.flags.c_contiguous
+    if packed and value.size >= PARALLEL and runtime.direct is not None and order != "F":
+        cast = runtime.direct.cast(value.dtype, dtype).wanted(value.size)
+        if cast is not None:
+            return adopted(runtime, quiet_call(cast, value.reshape(-1)).reshape(value.shape))
+    found = quiet_call(value.astype, dtype, order)
+    return adopted(runtime, found) if packed and order != "F" else held(runtime, found)
 
 
 def record_copy(out: View, value: View | HostArray) -> None:

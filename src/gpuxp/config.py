@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,9 +91,8 @@ def read_environment(environ: Mapping[str, str]) -> Config:
 config = read_environment(os.environ)
 
 
-@contextlib.contextmanager
-def configure(**settings: Any) -> Iterator[Config]:
-    """Change settings for the length of a ``with`` block.
+class configure:  # noqa: N801 - used as a function
+    """Change settings: for good, or for the length of a ``with`` block.
 
     Parameters
     ----------
@@ -108,17 +106,23 @@ def configure(**settings: Any) -> Iterator[Config]:
     ...     float(np.ones(3).sum())
     3.0
     """
-    for name in settings:
-        if name not in _PARSERS:
-            raise TypeError(f"configure: unknown setting {name!r}; the settings are {', '.join(_PARSERS)}")
-    checked = {name: _check(name, value, name) for name, value in settings.items()}
-    before = {name: getattr(config, name) for name in checked}
-    for name, value in checked.items():
-        setattr(config, name, value)
-    try:
-        yield config
-    finally:
-        for name, value in before.items():
+
+    def __init__(self, **settings: Any) -> None:
+        for name in settings:
+            if name not in _PARSERS:
+                raise TypeError(f"configure: unknown setting {name!r}; the settings are {', '.join(_PARSERS)}")
+        checked = {name: _check(name, value, name) for name, value in settings.items()}
+        self._before = {name: getattr(config, name) for name in checked}
+        for name, value in checked.items():
+            setattr(config, name, value)
+
+    def __enter__(self) -> Config:
+        """Return the settings."""
+        return config
+
+    def __exit__(self, *_: object) -> None:
+        """Restore what was changed."""
+        for name, value in self._before.items():
             setattr(config, name, value)
 
 

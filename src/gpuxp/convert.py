@@ -25,7 +25,7 @@ from .array import (
 from .devices import open_runtimes, runtime_of
 from .dtypes import NUMPY, DType
 from .errors import mixed_devices, unsupported_dtype
-from .geometry import Shape
+from .geometry import Shape, c_strides
 from .tape import LIBRARY, Node
 from .threads import quiet
 
@@ -75,6 +75,9 @@ def asarray(
     wanted = None if dtype is None else dtypes.check(dtype)
     if copy is False:
         return _share(obj, wanted, runtime)
+    there = _taken(obj, runtime)
+    if there is not None:
+        return there if wanted in (None, there.dtype) else copy_of(there, wanted)
     try:
         value = NUMPY.array(_plain(obj), dtype=wanted, order=order or "K", copy=True)
     except ValueError as error:
@@ -118,9 +121,31 @@ def _from_array(obj: ndarray, dtype: Any, order: str | None, device: object, cop
     if copy is False:
         raise ValueError("Unable to avoid copy while creating an array as requested.")
     if runtime is not source:
-        moved = held(runtime, np.array(host(obj), order="K"))
+        moved = _moved(obj, runtime)
         return moved if target == moved.dtype else copy_of(moved, target)
     return copy_of(obj, target, order or "K")
+
+
+def _moved(obj: ndarray, runtime: Runtime) -> ndarray:
+    """Return a copy on another device: made by that device if it can, else through the host, by pinned memory."""
+    source, caps = obj._runtime, runtime.backend.caps
+    if source.backend.caps.dlpack_device[0] in caps.takes:
+        packed = obj if obj.flags.forc else copy_of(obj)
+        return make(runtime.take(packed, packed.shape, packed.dtype, packed.strides))
+    if runtime.host_visible or source.host_visible:
+        return held(runtime, np.array(host(obj), order="K"))
+    return held(runtime, source.host(obj._view, caps.staging))
+
+
+def _taken(obj: Any, runtime: Runtime) -> ndarray | None:
+    """Return a copy of another library's array by the device itself; None where it must go through the host."""
+    caps = runtime.backend.caps
+    if not caps.takes or isinstance(obj, np.ndarray) or not hasattr(obj, "__dlpack_device__"):
+        return None
+    if int(obj.__dlpack_device__()[0]) not in caps.takes:
+        return None
+    dtype = dtypes.check(np.dtype(str(obj.dtype).rpartition(".")[2]))
+    return make(runtime.take(obj, tuple(obj.shape), dtype, c_strides(tuple(obj.shape), dtype.itemsize)))
 
 
 def as_operand(value: Any, runtime: Runtime) -> ndarray:
@@ -230,9 +255,15 @@ def evaluate(*arrays: Any) -> None:
     """
     given = _arrays_in(arrays)
     runtimes = {a._runtime for a in given} if arrays else set(open_runtimes())
-    for runtime in runtimes:
-        runtime.flush()
-        runtime.backend.sync()
+    failed: list[Exception] = []
+    for runtime in runtimes:  # a device that is lost keeps no other from its work
+        try:
+            runtime.flush()
+            runtime.backend.sync()
+        except Exception as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
     for array in given:
         if array._made is not None and array._made.buffer.error is not None:
             host(array)

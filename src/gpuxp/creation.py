@@ -314,6 +314,10 @@ def from_dlpack(x: Any, /, *, device: object = None, copy: bool | None = None) -
         return asarray(x, device=device, copy=copy)
     if not hasattr(x, "__dlpack__"):
         raise TypeError(f"from_dlpack: {type(x).__name__} does not offer __dlpack__")
+    if x.__dlpack_device__()[0] in runtime_of(device).backend.caps.takes:
+        if copy is False:
+            raise BufferError("from_dlpack: memory of a device is taken over by a copy on it")
+        return asarray(x, device=device)
     try:
         value = np.from_dlpack(x)
     except (BufferError, RuntimeError) as error:

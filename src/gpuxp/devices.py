@@ -48,6 +48,7 @@ def _open_reference(which: str) -> Backend:
 
 
 def _open_opencl(which: str) -> Backend:
+    discovery.shut_out_broken_drivers()
     from .backends.opencl import OpenCLBackend  # loads a GPU library: only when the device is asked for
 
     return OpenCLBackend(which)

@@ -27,11 +27,15 @@ class ForkError(RuntimeError):
 
 
 class Unsupported(Exception):  # noqa: N818 - an answer, not a mistake
-    """Raised by a backend that cannot compile a kernel; the fallback policy decides then."""
+    """Raised by a backend that cannot compile a kernel; the fallback policy decides then.
 
-    def __init__(self, reason: str) -> None:
+    `log` is what a compiler said, which `gpuxp.explain` shows.
+    """
+
+    def __init__(self, reason: str, log: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
+        self.log = log
 
 
 class HostFallbackWarning(UserWarning):

@@ -30,7 +30,7 @@ def explain(x: Any = None) -> str:
         nodes = list(runtime.nodes)
         lines = [f"device {runtime.name}: {runtime.backend.caps.description}"]
         if not nodes:
-            kernels = runtime.last_kernels[-4:]
+            kernels = list(runtime.last_kernels)[-4:]
             lines.append(f"nothing recorded; the last {len(kernels)} kernels:")
         else:
             trace = Trace(nodes)
@@ -42,4 +42,7 @@ def explain(x: Any = None) -> str:
     for kernel in kernels:
         lines.append(kernel.pretty())
         lines += ["    " + line for line in runtime.backend.source(kernel).splitlines()]
+        if kernel in runtime.logs:
+            lines += [f"{runtime.name} refused it, and the host runs it:"]
+            lines += ["    " + line for line in runtime.logs[kernel].splitlines()]
     return "\n".join(lines)

@@ -16,7 +16,7 @@ from .config import config
 from .errors import FallbackError, HostFallbackWarning
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_seen: set[tuple[str, str, int]] = set()
+_seen: set[tuple[str, str, str, int]] = set()
 _lock = threading.Lock()
 counts: Counter[str] = Counter()
 
@@ -29,8 +29,10 @@ def user_site() -> tuple[str, int]:
     return frame.f_code.co_filename, frame.f_lineno
 
 
-def on_host(device: str, what: str, reason: str) -> None:
+def on_host(device: str, what: str, reason: str, site: tuple[str, int] | None = None) -> None:
     """Count one operation that the host runs for a device, under the fallback policy.
+
+    `site` is the user's line that asked for it, where that is not the one which runs now.
 
     Raises
     ------
@@ -38,18 +40,19 @@ def on_host(device: str, what: str, reason: str) -> None:
         Under ``GPUXP_FALLBACK=error``.
     """
     if config.fallback == "error":
+        file, line = site or user_site()
         raise FallbackError(
-            f"{what}: {device} cannot run it ({reason}) and the fallback policy is 'error'; "
+            f"{what}: {device} cannot run it ({reason}) and the fallback policy is 'error' ({file}:{line}); "
             "set GPUXP_FALLBACK=allow, or use gpuxp.configure(fallback='allow')"
         )
     with _lock:
         counts[f"{device}:{what}"] += 1
         if config.fallback == "allow":
             return
-        file, line = user_site()
-        if (what, file, line) in _seen:
+        file, line = site or user_site()
+        if (device, what, file, line) in _seen:
             return
-        _seen.add((what, file, line))
+        _seen.add((device, what, file, line))
     warnings.warn_explicit(
         f"{what} runs on the host, because {device} cannot run it ({reason})", HostFallbackWarning, file, line
     )
@@ -68,13 +71,18 @@ def size_of(mem: Any) -> int:
     return int(mem.nbytes if isinstance(mem, np.ndarray) else mem.size)
 
 
-def run_kernel(backend: Any, launch: Any, kernel: Any, shape: Any, args: Sequence[Any], scalars: Any) -> None:
+def run_kernel(
+    backend: Any, counters: Counter[str], launch: Any, kernel: Any, shape: Any, args: Sequence[Any], scalars: Any
+) -> None:
     """Run a host launch of a kernel for a device that cannot compile it; the kernel's buffers travel there and back."""
     mems = {id(a.mem): a.mem for a in args}
     hosts = {key: to_host(backend, mem, size_of(mem)) for key, mem in mems.items()}
     launch(shape, [a._replace(mem=hosts[id(a.mem)]) for a in args], scalars)
-    for written in {id(args[p].mem) for p in kernel.outputs}:
-        backend.write(mems[written], 0, hosts[written])
+    written = {id(args[p].mem) for p in kernel.outputs}
+    for key in written:
+        backend.write(mems[key], 0, hosts[key])
+    counters["host_reads"] += len(mems)
+    counters["host_writes"] += len(written)
 
 
 __all__ = ["counts", "on_host", "run_kernel", "size_of", "to_host", "user_site"]

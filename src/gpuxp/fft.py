@@ -9,7 +9,9 @@ import numpy as np
 from . import dtypes
 from .array import ndarray
 from .convert import as_operand, asarray, host_call, library, runtime_for
-from .ufunc import into
+from .geometry import Ghost, strides_in_order
+from .manipulation import roll
+from .ufunc import UFUNCS, into
 
 
 def _transform(name: str, several: bool) -> Any:
@@ -18,21 +20,15 @@ def _transform(name: str, several: bool) -> Any:
 
     def one(a: Any, /, n: int | None = None, axis: int = -1, norm: Any = None, out: Any = None) -> ndarray:
         x = as_operand(a, runtime_for(name, (a,)))
-        shape = _own_shape(name, x, n, axis, norm)
-        if shape is not None:
-            dtype = np.dtype(np.float32 if name == "irfft" else np.complex64)
-            length = n or (x.shape[axis] if name == "rfft" else shape[axis])
-            keywords = {"n": length, "axis": axis, "norm": norm}
-            own = library(f"fft.{name}", lambda v: fn(v, **keywords), [x], shape, dtype, **keywords)
-            return into(own, out, name)
-        found: ndarray = host_call(f"fft.{name}", fn, x, n, axis, norm)
-        return into(found, out, name)
+        found = _recorded(name, x, n, axis, norm)
+        return into(host_call(f"fft.{name}", fn, x, n, axis, norm) if found is None else found, out, name)
 
     def many(a: Any, /, s: Any = None, axes: Any = default_axes, norm: Any = None) -> ndarray:
         if s is not None and axes is None:
             axes = tuple(range(-len(s), 0))
-        found: ndarray = host_call(f"fft.{name}", fn, as_operand(a, runtime_for(name, (a,))), s, axes, norm)
-        return found
+        x = as_operand(a, runtime_for(name, (a,)))
+        found = _along_axes(name.replace("2", "n"), x, s, axes, norm)
+        return host_call(f"fft.{name}", fn, x, s, axes, norm) if found is None else found
 
     transform = many if several else one
     transform.__name__ = transform.__qualname__ = name
@@ -45,22 +41,76 @@ fftn, ifftn, rfftn, irfftn = (_transform(n, True) for n in ("fftn", "ifftn", "rf
 fft2, ifft2, rfft2, irfft2 = (_transform(n, True) for n in ("fft2", "ifft2", "rfft2", "irfft2"))
 
 
-def _own_shape(name: str, x: ndarray, n: int | None, axis: int, norm: Any) -> tuple[int, ...] | None:
-    """Return the result's shape where the device has the transform itself; what NumPy refuses is left to NumPy."""
-    if f"fft.{name}" not in x._view.buffer.runtime.backend.library or x.dtype not in _SINGLE:
-        return None
-    if (name == "rfft" and x.dtype.kind == "c") or norm not in (None, "backward", "ortho", "forward"):
-        return None
-    if type(axis) is not int or not -x.ndim <= axis < x.ndim or axis % x.ndim != x.ndim - 1:
-        return None  # along another axis NumPy gives another memory layout
-    extent = x.shape[-1]
-    length = n if n is not None else 2 * (extent - 1) if name == "irfft" else extent
-    if type(length) is not int or length < 1 or not x.size:
-        return None
-    return (*x.shape[:-1], length // 2 + 1 if name == "rfft" else length)
+_HERMITIAN = {"hfft": "irfft", "ihfft": "rfft"}  # the same of conjugates, with the other norm
+_OTHER_NORM = {None: "forward", "backward": "forward", "ortho": "ortho", "forward": "backward"}
+# n-dimensional transforms: of the last axis, and of the others
+_BY_AXES = {"fftn": (fft, fft), "ifftn": (ifft, ifft), "rfftn": (rfft, fft), "irfftn": (irfft, ifft)}
 
 
-_SINGLE = (np.dtype(np.float32), np.dtype(np.complex64))
+def _recorded(name: str, x: ndarray, n: Any, axis: Any, norm: Any) -> ndarray | None:
+    """Record a transform if the device has it; what NumPy refuses is left to NumPy."""
+    kind = _HERMITIAN.get(name, name)
+    if f"fft.{kind}" not in x._runtime.backend.library or x.dtype == np.float16 or norm not in _OTHER_NORM:
+        return None
+    if type(axis) is not int or not -x.ndim <= axis < x.ndim or (kind == "rfft" and x.dtype.kind == "c"):
+        return None
+    axis %= x.ndim
+    extent = x.shape[axis]
+    length = n if n is not None else 2 * (extent - 1) if kind == "irfft" else extent
+    if type(length) is not int or length < 1:
+        return None
+    if name == "hfft":
+        return _record(kind, UFUNCS["conjugate"](x), length, axis, _OTHER_NORM[norm])
+    if name == "ihfft":
+        return UFUNCS["conjugate"](_record(kind, x, length, axis, _OTHER_NORM[norm]))
+    return _record(kind, x, length, axis, norm)
+
+
+def _record(name: str, x: ndarray, n: int, axis: int, norm: Any) -> ndarray:
+    fn, keywords = getattr(np.fft, name), {"n": n, "axis": axis, "norm": norm}
+    dtype = np.result_type(x.dtype, 1j)
+    if name == "irfft":
+        dtype = np.dtype(f"f{dtype.itemsize // 2}")
+    shape = (*x.shape[:axis], n // 2 + 1 if name == "rfft" else n, *x.shape[axis + 1 :])
+    strides = _kept_order(x._ghost, shape, dtype.itemsize)
+    return library(f"fft.{name}", lambda v: fn(v, **keywords), [x], shape, dtype, strides, **keywords)
+
+
+def _kept_order(ghost: Ghost, shape: tuple[int, ...], itemsize: int) -> tuple[int, ...] | None:
+    """Return the strides that `numpy.empty_like` gives an array of another shape; None means C order."""
+    if ghost.flags.c_contiguous:
+        return None
+    axes = range(ghost.ndim)
+    order = axes[::-1] if ghost.flags.f_contiguous else sorted(axes, key=lambda d: -abs(ghost.strides[d]))
+    return strides_in_order(shape, order, itemsize)
+
+
+def _along_axes(name: str, x: ndarray, s: Any, axes: Any, norm: Any) -> ndarray | None:
+    """Return an n-dimensional transform made of 1-D ones, if the device has those and the arguments are plain."""
+    if "fft.fft" not in x._runtime.backend.library:
+        return None
+    axes = range(x.ndim) if axes is None else axes
+    lengths = [x.shape[d] if -x.ndim <= d < x.ndim else 0 for d in axes] if _integers(axes) else []
+    if s is None and lengths and name == "irfftn":
+        lengths[-1] = 2 * (lengths[-1] - 1)
+    if s is not None:
+        lengths = [m if n == -1 else n for n, m in zip(s, lengths, strict=True)] if _fits(s, lengths) else []
+    if not lengths or min(lengths) < 1:
+        return None
+    last, other = _BY_AXES[name]
+    transforms = [other] * (len(lengths) - 1) + [last]
+    steps = list(zip(transforms, lengths, axes, strict=True))
+    for transform, n, axis in steps if name == "irfftn" else steps[::-1]:
+        x = transform(x, n, axis, norm)
+    return x
+
+
+def _integers(values: Any) -> bool:
+    return isinstance(values, (tuple, list, range)) and all(type(v) is int for v in values)
+
+
+def _fits(s: Any, lengths: list[int]) -> bool:
+    return _integers(s) and len(s) == len(lengths)
 
 
 def fftfreq(n: int, /, d: float = 1.0, *, dtype: Any = None, device: object = None) -> ndarray:
@@ -82,14 +132,18 @@ def _frequencies(values: Any, dtype: Any, device: object) -> ndarray:
 
 def fftshift(x: Any, /, axes: Any = None) -> ndarray:
     """Move the zero frequency to the middle."""
-    found: ndarray = host_call("fft.fftshift", np.fft.fftshift, as_operand(x, runtime_for("fftshift", (x,))), axes)
-    return found
+    return _shifted(as_operand(x, runtime_for("fftshift", (x,))), axes, 1)
 
 
 def ifftshift(x: Any, /, axes: Any = None) -> ndarray:
     """Undo `fftshift`."""
-    found: ndarray = host_call("fft.ifftshift", np.fft.ifftshift, as_operand(x, runtime_for("ifftshift", (x,))), axes)
-    return found
+    return _shifted(as_operand(x, runtime_for("ifftshift", (x,))), axes, -1)
+
+
+def _shifted(x: ndarray, axes: Any, sign: int) -> ndarray:
+    """Move all elements by half the length of each axis."""
+    places = tuple(range(x.ndim)) if axes is None else axes if np.iterable(axes) else (axes,)
+    return roll(x, tuple(sign * (x.shape[d] // 2) for d in places), tuple(places))
 
 
 __all__ = [

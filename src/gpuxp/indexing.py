@@ -6,15 +6,17 @@ is a selection, and fuses. Other keys need the values of the indices: they run a
 
 from __future__ import annotations
 
+import operator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import derived, gathering
-from .array import VALUE, HostArray, adopted, contents, copy_of, held, host, is_pending, ndarray, root, view_of
+from .array import VALUE, HostArray, adopted, contents, copy_of, held, host, is_pending, ndarray, root, view_of, wrap
 from .convert import as_operand, asarray, host_call, runtime_for
 from .dtypes import BOOL
-from .threads import quiet_call
+from .threads import PARALLEL, quiet_call
 from .ufunc import assign, check_writeable, choose, into, update
 
 if TYPE_CHECKING:
@@ -79,16 +81,24 @@ def getitem(self: ndarray, key: Any) -> ndarray:
     if kind == BASIC:
         return _basic(self, plain)
     full = plain if type(plain) is tuple else (plain,)
-    if not self._runtime.host_visible:
-        runtime_for("__getitem__", (self, *full))
+    runtime = runtime_for("__getitem__", (self, *full))
+    if not runtime.host_visible:
         return gathering.read(gathering.Selection(self, full))
-    result: ndarray = host_call("take", _read, self, full)
-    return result
+    runtime.counters["library_calls"] += 1
+    memory, there = host(self), tuple([host(k) if type(k) is ndarray else k for k in full])
+    masked = _masked(runtime, memory, there[0]) if kind == MASK else None
+    if masked is not None:
+        return adopted(runtime, masked.read(there[0], memory))
+    return wrap(runtime, quiet_call(operator.getitem, memory, there))
 
 
-def _read(value: HostArray, key: tuple[Any, ...]) -> Any:
-    found = value[key]
-    return found.copy(order="K") if isinstance(found, np.ndarray) and found.base is not None else found
+def _masked(runtime: Runtime, memory: HostArray, mask: HostArray) -> Any:
+    """Return what reads and writes the elements under a mask on several threads, if there is such a thing for these."""
+    if runtime.direct is None or memory.size < PARALLEL or mask.shape != memory.shape:
+        return None
+    if not (memory.flags.c_contiguous and mask.flags.c_contiguous):
+        return None
+    return runtime.direct.masked(memory.itemsize).wanted(memory.size)
 
 
 def _basic(self: ndarray, key: Any) -> ndarray:
@@ -122,7 +132,8 @@ def setitem(self: ndarray, key: Any, value: Any) -> None:
         return
     full = plain if type(plain) is tuple else (plain,)
     runtime_for("__setitem__", (self, value, *full))
-    if kind == MASK and _mask_fits(self, plain):
+    many = type(value) is ndarray and value.ndim == 1 and self.size >= PARALLEL
+    if kind == MASK and not many and _mask_fits(self, plain):
         there = contents(plain) if type(plain) is ndarray else plain
         if there is not None and _write_small(self, there, value):
             return
@@ -136,7 +147,7 @@ def setitem(self: ndarray, key: Any, value: Any) -> None:
             return
         value = operand
     if runtime.host_visible:
-        update(self, runtime, "put", _write, full, _host_value(value))
+        update(self, runtime, "put", partial(_write, runtime), full, _host_value(value))
     else:
         selection = gathering.Selection(self, full)  # an error in the key comes before one in the value
         gathering.write(selection, _stored(value, self, runtime))
@@ -150,7 +161,12 @@ def _host_value(value: Any) -> Any:
     return host(value) if type(value) is ndarray else value
 
 
-def _write(target: HostArray, key: tuple[Any, ...], value: Any) -> None:
+def _write(runtime: Runtime, target: HostArray, key: tuple[Any, ...], value: Any) -> None:
+    packed = isinstance(value, np.ndarray) and value.dtype == target.dtype and value.flags.c_contiguous
+    if packed and len(key) == 1 and getattr(key[0], "dtype", None) == BOOL:
+        masked = _masked(runtime, target, key[0])
+        if masked is not None and masked.write(key[0], target, value):
+            return
     target[key] = value
 
 

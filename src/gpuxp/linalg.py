@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from . import products
 from .array import ndarray
 from .convert import as_operand, host_call, runtime_for
 from .dtypes import NUMPY
 from .elementwise import matmul, outer
 from .errors import LinAlgError
 from .manipulation import diagonal as _diagonal
-from .manipulation import matrix_transpose
+from .manipulation import matrix_transpose, moveaxis
 from .manipulation import trace as _trace
 from .reductions import sum as _sum
 from .ufunc import UFUNCS, into
@@ -114,7 +115,10 @@ def matrix_rank(a: Any, /, tol: Any = None, hermitian: bool = False, *, rtol: An
 
 def matrix_power(a: Any, /, n: int) -> ndarray:
     """Return each square matrix raised to an integer power."""
-    found: ndarray = _call("matrix_power", a, n)
+    x = as_operand(a, runtime_for("matrix_power", (a,)))
+    if _elsewhere(x) and type(n) is int and x.ndim > 1 and x.shape[-1] == x.shape[-2]:
+        return products.matrix_power(x if n >= 0 else inv(x), abs(n))
+    found: ndarray = _call("matrix_power", x, n)
     return found
 
 
@@ -130,41 +134,72 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> n
     if ord in (None, 2) and a.dtype.kind in "fiu" and (axis is None and ord is None or isinstance(axis, int)):
         values = a.astype(float) if a.dtype.kind in "iu" else a
         return UFUNCS["sqrt"](_sum(values * values, axis=axis, keepdims=keepdims))
-    found: ndarray = host_call("linalg.norm", np.linalg.norm, a, ord, axis, keepdims)
+    own = _norm(a, ord, axis, keepdims) if _elsewhere(a) else None
+    found: ndarray = host_call("linalg.norm", np.linalg.norm, a, ord, axis, keepdims) if own is None else own
     return found
+
+
+def _norm(x: ndarray, order: Any, axis: Any, keepdims: bool) -> ndarray | None:
+    """Return a norm that is written in other functions; None where NumPy is to find it, or to refuse it."""
+    axes = tuple(range(x.ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    if not all(type(d) is int and -x.ndim <= d < x.ndim for d in axes) or len({d % x.ndim for d in axes}) < len(axes):
+        return None
+    if len(axes) == 1 or (axis is None and order is None):
+        return products.vector_norm(x, axes, keepdims, order)
+    if len(axes) != 2:
+        return None
+    moved = products.matrix_norm(moveaxis(x, axes, (-2, -1)), keepdims, order)
+    return moveaxis(moved, (-2, -1), axes) if keepdims and moved is not None else moved
+
+
+def _elsewhere(x: ndarray) -> bool:
+    """Whether the memory is the device's alone, so that NumPy would need a copy."""
+    return not x._runtime.host_visible
 
 
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> ndarray:
     """Return the norm of each matrix."""
-    found: ndarray = _call("matrix_norm", x, keepdims=keepdims, ord=ord)
+    a = as_operand(x, runtime_for("matrix_norm", (x,)))
+    own = products.matrix_norm(a, keepdims, ord) if _elsewhere(a) else None
+    found: ndarray = _call("matrix_norm", a, keepdims=keepdims, ord=ord) if own is None else own
     return found
 
 
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> ndarray:
     """Return the norm of vectors along `axis`."""
-    found: ndarray = _call("vector_norm", x, axis=axis, keepdims=keepdims, ord=ord)
+    a = as_operand(x, runtime_for("vector_norm", (x,)))
+    own = products.vector_norm(a, axis, keepdims, ord) if _elsewhere(a) else None
+    found: ndarray = _call("vector_norm", a, axis=axis, keepdims=keepdims, ord=ord) if own is None else own
     return found
 
 
 def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> ndarray:
     """Return the cross product of vectors of three elements."""
-    found: ndarray = _call("cross", x1, x2, axis=axis)
+    runtime = runtime_for("cross", (x1, x2))
+    a, b = as_operand(x1, runtime), as_operand(x2, runtime)
+    if _elsewhere(a) and type(axis) is int and all(-v.ndim <= axis < v.ndim for v in (a, b)):
+        return products.cross(a, b, axis)
+    found: ndarray = _call("cross", a, b, axis=axis)
     return found
 
 
 def vecdot(x1: Any, x2: Any, /, axis: int = -1) -> ndarray:
     """Return the dot product of vectors along `axis`; the first is conjugated."""
     runtime = runtime_for("vecdot", (x1, x2))
-    found: ndarray = host_call(
-        "vecdot", lambda a, b: NUMPY.vecdot(a, b, axis=axis), as_operand(x1, runtime), as_operand(x2, runtime)
-    )
+    x, y = as_operand(x1, runtime), as_operand(x2, runtime)
+    if _elsewhere(x) and type(axis) is int and all(-v.ndim <= axis < v.ndim for v in (x, y)):
+        return products.vecdot(x, y, axis)
+    found: ndarray = host_call("vecdot", lambda a, b: NUMPY.vecdot(a, b, axis=axis), x, y)
     return found
 
 
 def tensordot(x1: Any, x2: Any, /, axes: Any = 2) -> ndarray:
     """Return the tensor product, summed over `axes`."""
     runtime = runtime_for("tensordot", (x1, x2))
-    found: ndarray = host_call("tensordot", np.tensordot, as_operand(x1, runtime), as_operand(x2, runtime), axes)
+    a, b = as_operand(x1, runtime), as_operand(x2, runtime)
+    if _elsewhere(a):
+        return products.tensordot(a, b, axes)
+    found: ndarray = host_call("tensordot", np.tensordot, a, b, axes)
     return found
 
 
@@ -203,6 +238,8 @@ def dot(a: Any, b: Any, out: Any = None) -> ndarray:
         return into(UFUNCS["multiply"](x, y), out, "dot")
     if x.ndim <= 2 and y.ndim <= 2:
         return into(matmul(x, y), out, "dot")
+    if _elsewhere(x):
+        return into(products.tensordot(x, y, (-1, max(y.ndim - 2, 0))), out, "dot")
     return into(host_call("dot", np.dot, x, y), out, "dot")
 
 

@@ -47,6 +47,8 @@ class Elementwise:
         ``{0}`` ... inputs, ``{T}`` result type, ``{S}`` input type, ``{U}`` its unsigned twin, ``{bits}`` its width.
     ulp
         Largest distance from NumPy on a device that computes for itself, in units in the last place; 0 means equal.
+    ulps
+        Where that is another: by kind of device (``*`` for those that compute for themselves) and kind of dtype.
     domain
         Interval on which the tests draw finite inputs.
     expand, expand_kinds
@@ -62,6 +64,7 @@ class Elementwise:
     nin: int
     c: Mapping[str, str] = field(default_factory=dict)
     ulp: int = 0
+    ulps: Mapping[tuple[str, str], int] = field(default_factory=dict)
     domain: tuple[float, float] = (-1e3, 1e3)
     expand: Callable[..., Any] | None = None
     expand_kinds: str = ""
@@ -85,12 +88,24 @@ class Elementwise:
         """Kinds of dtype for which the row does not do what its ufunc does."""
         return self.expand_kinds if self.run is None else self.run_kinds
 
+    def bound(self, device: str, kind: str) -> int:
+        """Return how far a result for a kind of dtype may be from NumPy's on a device, in units in the last place.
+
+        Complex numbers are measured by their size. The software GPU calls NumPy's own loops.
+        """
+        where = "cpu" if device in _NUMPYS else device.partition(":")[0]
+        own = 0 if where == "cpu" and self.expand is None else self.ulps.get(("*", kind), self.ulp)
+        return self.ulps.get((where, kind), own) if kind in "fc" else 0
+
     def expands(self, dtype: DType) -> bool:
         """Whether the row is written in other rows for operands of this dtype."""
         return self.expand is not None and dtype.kind in self.expand_kinds
 
 
 ELEMENTWISE: dict[str, Elementwise] = {}
+_NUMPYS = ("cpu", "reference")  # devices whose kernels call NumPy's loops
+_REAL = {("*", "f"): 0}  # exact for real numbers
+_SIZE = {("*", "c"): 2}  # NumPy fuses products of complex numbers, which moves their smaller part
 
 
 def elementwise(
@@ -220,14 +235,17 @@ def _wrapping(sign: str, boolean: str, complex_c: str) -> dict[str, str]:
     return {"b": boolean, "i": _WRAP % sign, "u": _WRAP % sign, "f": f"{{0}} {sign} {{1}}", "c": complex_c}
 
 
-def _call(name: str) -> dict[str, str]:
-    return {"f": f"{name}({{0}})"}
+def _call(name: str, complex_name: str = "") -> dict[str, str]:
+    found = {"f": f"{name}({{0}})"}
+    return found | {"c": f"gpx_c{complex_name}_{{S}}({{0}})"} if complex_name else found
 
 
 # Arithmetic
 elementwise("add", c=_wrapping("+", "{0} | {1}", "{0} + {1}"), identity=0, associative=True)
 elementwise("subtract", c=_wrapping("-", "{0} ^ {1}", "{0} - {1}"))
-elementwise("multiply", c=_wrapping("*", "{0} & {1}", "gpx_cmul_{S}({0}, {1})"), identity=1, associative=True)
+elementwise(
+    "multiply", c=_wrapping("*", "{0} & {1}", "gpx_cmul_{S}({0}, {1})"), ulps=_SIZE, identity=1, associative=True
+)
 elementwise("divide", np.true_divide, c={"f": "{0} / {1}", "c": "gpx_cdiv_{S}({0}, {1})"})
 elementwise(
     "floor_divide",
@@ -237,7 +255,7 @@ elementwise(
 )
 elementwise("remainder", c={"i": "gpx_mod_{S}({0}, {1})", "u": "({1} ? {0} % {1} : 0)", "f": "gpx_mod_{S}({0}, {1})"})
 elementwise("fmod", c={"i": "gpx_fmod_{S}({0}, {1})", "u": "({1} ? {0} % {1} : 0)", "f": "fmod({0}, {1})"})
-elementwise("power", c={"f": "pow({0}, {1})"}, ulp=4, domain=(0, 50))
+elementwise("power", c={"f": "pow({0}, {1})"}, ulp=4, ulps={("cuda", "f"): 6}, domain=(0, 50))
 elementwise("float_power", c={"f": "pow({0}, {1})"}, ulp=4, domain=(0, 50))
 elementwise("negative", c={"i": "({T})(0 - ({U}){0})", "u": "({T})(0 - {0})", "f": "-{0}", "c": "-{0}"})
 elementwise("positive", c="{0}")
@@ -251,12 +269,19 @@ elementwise(
         "c": "gpx_cabs_{S}({0})",
     },
     ulp=2,
+    ulps=_REAL,
 )
 elementwise("fabs", c=_call("fabs"))
 elementwise(
     "sign",
-    c={"i": "(({0} > 0) - ({0} < 0))", "u": "({0} > 0)", "f": "({0} > 0 ? 1 : {0} < 0 ? -1 : {0} == 0 ? 0 : {0})"},
+    c={
+        "i": "(({0} > 0) - ({0} < 0))",
+        "u": "({0} > 0)",
+        "f": "({0} > 0 ? 1 : {0} < 0 ? -1 : {0} == 0 ? 0 : {0})",
+        "c": "gpx_csign_{S}({0})",
+    },
     ulp=2,
+    ulps={**_REAL, ("*", "c"): 4},
 )
 elementwise(
     "square",
@@ -266,9 +291,10 @@ elementwise(
         "f": "{0} * {0}",
         "c": "gpx_cmul_{S}({0}, {0})",
     },
+    ulps=_SIZE,
 )
-elementwise("reciprocal", c={"f": "1 / {0}"})
-elementwise("sqrt", c=_call("sqrt"), domain=(0, 1e6))
+elementwise("reciprocal", c={"f": "1 / {0}", "c": "gpx_cinverse_{S}({0})"})
+elementwise("sqrt", c=_call("sqrt", "sqrt"), ulps={("*", "c"): 4}, domain=(0, 1e6))
 elementwise("cbrt", c=_call("cbrt"), ulp=4)
 elementwise("hypot", c={"f": "hypot({0}, {1})"}, ulp=4)
 elementwise("gcd", c={"i": "gpx_gcd_{S}({0}, {1})", "u": "gpx_gcd_{S}({0}, {1})"}, associative=True, identity=0)
@@ -282,11 +308,15 @@ elementwise("frexp_exponent", np.frexp, nin=1, run=_frexp_exponent)
 elementwise("heaviside", c={"f": "(isnan({0}) ? {0} : {0} == 0 ? {1} : {0} < 0 ? 0 : 1)"})
 
 # Exponentials and logarithms
-for _name in ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p"):
-    elementwise(_name, c=_call(_name), ulp=4, domain=(1e-6, 80),
-                run=_expm1 if _name == "expm1" else None, run_kinds="c")  # fmt: skip
-elementwise("logaddexp", c={"f": "gpx_logaddexp_{S}({0}, {1})"}, ulp=8, domain=(-50, 50))
-elementwise("logaddexp2", c={"f": "gpx_logaddexptwo_{S}({0}, {1})"}, ulp=8, domain=(-50, 50))
+for _name, _c in {
+    "exp": "exp", "exp2": "exptwo", "expm1": "expm",
+    "log": "log", "log2": "logtwo", "log10": "logten", "log1p": "logp",
+}.items():  # fmt: skip
+    elementwise(_name, c=_call(_name, _c), ulp=4, domain=(1e-6, 80),
+                run=_expm1 if _name == "expm1" else None, run_kinds="c",
+                ulps={("*", "c"): 8} | ({("cpu", "c"): 4} if _name == "expm1" else {}))  # fmt: skip
+elementwise("logaddexp", c={"f": "gpx_logaddexp_{S}({0}, {1})"}, ulp=8, domain=(0, 50))
+elementwise("logaddexp2", c={"f": "gpx_logaddexptwo_{S}({0}, {1})"}, ulp=8, domain=(0, 50))
 elementwise("expit", np.cbrt, ulp=8, domain=(-50, 50), expand=_expit, expand_kinds="f")  # np.cbrt: float dtypes alone
 elementwise("logit", np.cbrt, ulp=8, domain=(0.001, 0.999), expand=_logit, expand_kinds="f")
 
@@ -302,11 +332,12 @@ for _name, _c in {
 }.items():  # fmt: skip
     elementwise(
         _name,
-        c=_call(_c),
+        c=_call(_c, _c),
         ulp=5,
         domain=(1, 30) if _name == "arccosh" else (-1, 1),
         run=_RUN.get(_name),
         run_kinds="c" if _name == "tanh" else "",
+        ulps={("*", "c"): 8} | ({("cpu", "f"): 1} if _name in ("sin", "cos") else {}),  # `vectormath`
     )
 elementwise("arctan2", c={"f": "atan2({0}, {1})"}, ulp=6)
 elementwise("deg2rad", c={"f": "{0} * (({T})3.14159265358979323846 / 180)"}, ulp=1)
@@ -315,7 +346,7 @@ elementwise("rad2deg", c={"f": "{0} * (180 / ({T})3.14159265358979323846)"}, ulp
 # Rounding
 for _name in ("floor", "ceil", "trunc"):
     elementwise(_name, c={"f": f"{_name}({{0}})", "*": "{0}"})
-elementwise("rint", c=_call("rint"))
+elementwise("rint", c=_call("rint", "rint"))
 
 # Tests and comparisons
 elementwise("isfinite", c={"f": "isfinite({0}) != 0", "c": "(isfinite({0}.x) && isfinite({0}.y))", "*": "1"})

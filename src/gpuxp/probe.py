@@ -5,6 +5,7 @@ It may hang or crash in the driver: whoever starts it waits for a while and then
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import sys
@@ -47,6 +48,8 @@ def opencl() -> tuple[list[dict[str, Any]], str]:
         except cl.Error:  # a platform without devices
             continue
         for device in there:
+            with contextlib.suppress(cl.Error):  # one that hangs does so here, not in its user
+                cl.Context([device])
             gpu = bool(device.type & cl.device_type.GPU)
             found.append({"name": device.name.strip(), "memory": device.global_mem_size, "gpu": gpu})
     return found, "" if found else "no OpenCL driver reports a device"

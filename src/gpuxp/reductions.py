@@ -14,7 +14,6 @@ from .array import VALUE, HostArray, at_hand, copy_of, fresh, held, host, ndarra
 from .config import config
 from .convert import as_operand, host_call, runtime_for
 from .dtypes import BOOL, FLOAT32, FLOAT64, INTP, DType
-from .folding import fold
 from .gathering import flat
 from .geometry import Ghost, Shape, broadcast_shapes, memory_order, strides_in_order
 from .ops import reducible
@@ -109,7 +108,7 @@ def _reduced(fn: ufunc, x: ndarray, axes: tuple[int, ...], acc: DType, keepdims:
     inner = FLOAT32 if acc == np.float16 else acc
     there = at_hand((x,)) if x.size <= config.small else None  # a kernel's order costs the host several passes
     if there is not None:
-        result = wrap(runtime, quiet(_direct, fn, there[0], axes, inner, acc, kept))
+        result = wrap(runtime, quiet(_direct, fn, runtime, there[0], axes, inner, acc, kept))
     else:
         result = _record(fn, runtime, x, axes, inner, acc, kept)
     if not kept:
@@ -129,7 +128,7 @@ def _strides(x: Ghost, axes: tuple[int, ...], kept: Shape, itemsize: int) -> Sha
 
 
 def _direct(
-    fn: ufunc, value: HostArray, axes: tuple[int, ...], inner: DType, acc: DType, kept: tuple[int, ...]
+    fn: ufunc, runtime: Runtime, value: HostArray, axes: tuple[int, ...], inner: DType, acc: DType, kept: Shape
 ) -> HostArray:
     """Reduce a small array at once, in the order that kernels have."""
     if dtypes.is_exact(inner) or fn.row.name.startswith("logical"):
@@ -139,7 +138,7 @@ def _direct(
     if not value.size:
         return np.full(kept, fn.identity, acc)
     flat = value.transpose(order).astype(inner, copy=False).reshape(math.prod(kept) if kept else 1, -1)
-    found = fold(fn.row.name, flat[:, :, None])
+    found = small.rows(fn.row.name, runtime, flat)
     strides = _strides(value, axes, kept, acc.itemsize)
     if strides is None:
         return found.astype(acc, copy=False).reshape(kept)

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import math
-import sys
 import threading
 import time
 import weakref
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from . import fallback
-from .backends.base import Arg, Backend, Launch, Operand
-from .backends.reference import ReferenceBackend
+from .backends.base import Arg, Backend, Launch, Operand, Staging, pageable
 from .config import config
 from .dtypes import DType
 from .errors import ForkError, Unsupported
+from .failures import again, check, clear, poison, release
 from .geometry import Ghost, Shape, key_of, placed
+from .inspecting import expect, report
 from .kernel import Kernel
-from .schedule import Plan, Step, Trace, loop_of, make_plan
+from .schedule import Loop, Plan, Step, Trace, make_plan
 from .storage import Buffer, View, host_memory
-from .tape import LIBRARY, REDUCE, Node, repeating
+from .tape import LIBRARY, Node, repeating
 from .threads import deferred_signals, quiet
 
 _PLANS = 512  # plans kept
-_ALONE = 4  # so many flushes of one or two commands show that recording does not pay ...
+_LOGS = 32  # what compilers said of kernels that they refused
+_ALONE = 4  # so many flushes of one or two commands a kernel show that recording does not pay ...
 _LINKS = 2  # ... and so many operations on the last one's result that it does
 _PENDING_BYTES = 1 << 31  # memory that recorded commands may keep alive
 
@@ -41,6 +41,7 @@ class Runtime:
         self.name = name
         self.backend = backend
         self.host_visible = backend.caps.host_visible
+        self.direct = backend.caps.direct
         self._memory = backend.caps.memory
         self.lock = threading.RLock()
         self.nodes: list[Node] = []
@@ -52,8 +53,10 @@ class Runtime:
         self._busy = False  # while commands run
         self._alone = 0  # flushes in a row that ran one or two commands
         self._links = 0  # operations in a row, each on the result of the last
-        self._latest: Callable[[], object] = _nothing  # the last array of middling size that was computed at once
-        self.last_kernels: list[Kernel] = []
+        self._latest: Callable[[], object] = lambda: None  # the last array of middling size that was computed at once
+        self.last_kernels: deque[Kernel] = deque(maxlen=64)
+        self.logs: OrderedDict[Kernel, str] = OrderedDict()  # of kernels that the device's compiler refused
+        self._site: tuple[str, int] | None = None  # the user's line of the command that runs
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
         self._launches: OrderedDict[Kernel, Launch] = OrderedDict()
         self.stale = False  # a child process has this runtime from its parent
@@ -70,6 +73,16 @@ class Runtime:
                 f"{self.name} has {self.backend.caps.memory / 2**30:.3g} GiB"
             )
         return View(Buffer(self, nbytes), made, False, key)
+
+    def take(self, source: Any, shape: Shape, dtype: DType, strides: Shape) -> View:
+        """Return a copy of an array that offers DLPack on a device which this one can copy from."""
+        view = self.new_buffer(shape, dtype, strides)
+        with self.lock:
+            self.ensure(view.buffer)
+            assert self.backend.caps.take is not None
+            self.backend.caps.take(source, operand(view))
+        self.counters["device_copies"] += 1
+        return view
 
     def adopt(self, array: Array) -> View:
         """Return a view of a host array, whose memory becomes the buffer where the device can use it."""
@@ -99,10 +112,14 @@ class Runtime:
     def at_once(self, size: int) -> bool:
         """Whether arrays of a size are computed at once: small ones, and middling ones while deferring does not pay.
 
-        Recording pays when several commands become one kernel. Four flushes in a row with one or two commands tell
-        that this program reads its results as it goes; three operations, each on the last one's, that it does not.
+        Recording pays when several commands become one kernel. Four flushes in a row with one or two commands a kernel
+        tell that this program reads its results as it goes; three operations, each on the last one's, that it does not.
         """
         return size <= config.small or (size <= config.middling and self._alone >= _ALONE and config.small > 0)
+
+    def reads_along(self) -> bool:
+        """Whether this program has read its results one by one of late."""
+        return self._alone >= _ALONE and config.small > 0
 
     def watch(self, result: object, *operands: object) -> None:
         """Note that an array of middling size was computed at once; record again if such results make a chain."""
@@ -129,8 +146,8 @@ class Runtime:
                     buffer.read_epoch = epoch
                     if buffer.foreign or buffer.exports:
                         shared = shared or buffer.shared
-            if config.debug:
-                node.site = "{}:{}".format(*fallback.user_site())
+            if not self.host_visible or config.debug:  # it may be needed: a device may be unable to do this
+                node.site = fallback.user_site()
             self.nodes.append(node)
             if self._busy:
                 return
@@ -139,7 +156,7 @@ class Runtime:
                 self.backend.sync()
                 for view in node.outs:  # the other library would see nothing of a failure
                     if view.buffer.error is not None:
-                        raise _again(view.buffer.error)
+                        raise again(view.buffer.error)
             elif len(self.nodes) >= config.tape or (self.pending_bytes > _PENDING_BYTES and self._keeps_much()):
                 self.flush(repeating(self.nodes))
 
@@ -160,25 +177,25 @@ class Runtime:
 
     # Reading
 
-    def host(self, view: View) -> Array:
+    def host(self, view: View, staging: Staging = pageable) -> Array:
         """Return the view's contents as a host array: the device's own memory where the host sees it, else a copy."""
         if view.buffer.write_epoch > self.done:
             self.flush()
-        return self._contents(view)
+        return self._contents(view, staging)
 
-    def _contents(self, view: View) -> Array:
+    def _contents(self, view: View, staging: Staging = pageable) -> Array:
         buffer = view.buffer
         if self.stale:
             raise ForkError(f"an array on {self.name} was made before fork(); make it in the child process")
         if buffer.error is not None:
-            raise _again(buffer.error)
+            raise again(buffer.error)
         if view.real:
             return view.ghost
         with self.lock:
             self.ensure(buffer)
             if self.host_visible:
                 return self._reground(view)
-            return self._read(view)
+            return self._read(view, staging)
 
     def _reground(self, view: View) -> Array:
         """Put the view's ghost over its buffer's own memory."""
@@ -191,12 +208,12 @@ class Runtime:
             view.real = True
         return view.ghost
 
-    def _read(self, view: View) -> Array:
+    def _read(self, view: View, staging: Staging) -> Array:
         geometry = view.ghost
         if not geometry.size:
             return np.empty(geometry.shape, geometry.dtype)
         low, high = view.extent()
-        raw = np.empty(high - low, np.uint8)
+        raw = staging(high - low)
         self.backend.read(view.buffer.mem, low, raw)
         self.counters["host_reads"] += 1
         seen: Array = np.ndarray(geometry.shape, geometry.dtype, raw, view.offset - low, geometry.strides)
@@ -221,7 +238,6 @@ class Runtime:
         self.pending_bytes = 0
         self.counters["flushes"] += 1
         self.counters["nodes"] += len(nodes)
-        self._alone = self._alone + 1 if len(nodes) <= _LINKS else 0
         left: Sequence[Node] = ()
         try:
             left = self._execute(nodes, rest, arrived)
@@ -237,12 +253,18 @@ class Runtime:
             trace = Trace(nodes, rest)
             plan = self._plan(trace)
         except Exception as error:
-            _poison(nodes, error)
+            poison(nodes, error)
             return ()
-        for done, step in enumerate(plan.steps):
+        self._alone = self._alone + 1 if len(nodes) <= _LINKS * len(plan.steps) else 0
+        done = 0
+        while done < len(plan.steps):
             if arrived and done:  # a step at least, so that a program with a fast timer gets on
                 return [nodes[n] for n in sorted(n for left in plan.steps[done:] for n in left.nodes)]
-            self._run(trace, step)
+            if plan.steps[done].shared is not None and self._run_pair(trace, *plan.steps[done : done + 2]):
+                done += 2
+            else:
+                self._run(trace, plan.steps[done])
+                done += 1
         return ()
 
     def _put_back(self, nodes: Sequence[Node]) -> None:
@@ -271,33 +293,68 @@ class Runtime:
 
     def _run(self, trace: Trace, step: Step) -> None:
         """Run one step; a failure is kept with its outputs and raised when they are read."""
-        nodes = [trace.nodes[n] for n in step.nodes]
-        begun = False
+        begun = failed = False
+        self._site = trace.nodes[step.nodes[0]].site
         try:
-            for node in nodes:
-                for view in node.reads():
-                    if view.buffer.error is not None:
-                        raise _again(view.buffer.error)
-            for param in step.params:
-                self.ensure(trace.views[param].buffer)
-            begun = True
             if step.kernel is None:
-                self._call_library(nodes[0])
-            elif step.kernel.outputs:
-                self._launch(trace, step, step.kernel)
-            for node in nodes:
-                for view in node.outs:
-                    if view.buffer.error is not None and view.covers():
-                        view.buffer.error = None
+                check(trace, step)
+                begun = True
+                self._call_library(trace.nodes[step.nodes[0]])
+                failed = True  # or so it may have been before
+            else:
+                for param in step.params:
+                    buffer = trace.views[param].buffer
+                    if buffer.error is not None:
+                        failed = True
+                    if buffer.mem is None:
+                        self.ensure(buffer)
+                if failed:
+                    check(trace, step)
+                begun = True
+                self._launch(trace, step)
+            if failed:
+                clear(trace, step)
         except Exception as error:
+            nodes = [trace.nodes[n] for n in step.nodes]
             if len(nodes) > 1 and not begun:
                 self._run_singly(nodes)
                 return
-            _poison(nodes, error)
+            poison(nodes, error)
         finally:
-            for buffer in step.dead:
-                if not trace.buffers[buffer].shared:
-                    trace.buffers[buffer].mem = None
+            release(trace, step)
+
+    def _run_pair(self, trace: Trace, step: Step, following: Step) -> bool:
+        """Run two steps as one pass over memory; tell whether the device did."""
+        pair, loops = self.backend.caps.pair, (step.loop(trace), following.loop(trace))
+        if pair is None or loops[0].shape != loops[1].shape or loops[0].empty or config.verify or config.debug:
+            return False
+        assert step.shared is not None
+        temporary = trace.views[step.params[step.shared[0]]].buffer
+        buffers = {id(b): b for b in (trace.views[p].buffer for p in (*step.params, *following.params))}
+        if any(b.error is not None or b.foreign or b.exports for b in buffers.values()):
+            return False
+        try:
+            for buffer in buffers.values():
+                if buffer is not temporary:
+                    self.ensure(buffer)
+        except MemoryError:  # the step that needs it says so
+            return False
+        args, scalars = zip(*(self._operands(trace, s, loop) for s, loop in zip((step, following), loops, strict=True)),
+                            strict=True)  # fmt: skip
+        launches = tuple(self._launches.get(loop.kernel) or self._compiled(loop.kernel) for loop in loops)
+        if not pair(launches, loops[0].shape, args, scalars, step.shared):
+            return False
+        self.counters["kernels"] += 2
+        self.last_kernels += [loop.kernel for loop in loops]
+        release(trace, step)
+        release(trace, following)
+        return True
+
+    def _operands(self, trace: Trace, step: Step, loop: Loop) -> tuple[list[Arg], list[Any]]:
+        """Return a step's arguments and scalars."""
+        views, nodes = trace.views, trace.nodes
+        args = [Arg(views[p].buffer.mem, *place) for p, place in zip(step.params, loop.places, strict=True)]
+        return args, [nodes[n].ins[place] for n, place in step.scalars]
 
     def _run_singly(self, nodes: Sequence[Node]) -> None:
         """Run the commands of a failed kernel one by one, so that only what depends on the failure is lost."""
@@ -306,53 +363,56 @@ class Runtime:
             for step in make_plan(trace, False, self.backend.caps.max_params, everything=True).steps:
                 self._run(trace, Step(step.nodes, step.kernel, step.params, step.scalars, ()))
 
-    def _launch(self, trace: Trace, step: Step, kernel: Kernel) -> None:
-        views = [trace.views[p] for p in step.params]
-        node = trace.nodes[step.nodes[0]]
-        axes: Any = next((trace.nodes[n].attr for n in step.nodes if trace.nodes[n].kind == REDUCE), ())
-        shape, operands, kept = loop_of(node.shape, views, axes, {r.param for r in kernel.reductions})
-        if 0 in shape[:kept] or (not kernel.reductions and 0 in shape):
+    def _launch(self, trace: Trace, step: Step) -> None:
+        loop = step.loop(trace)
+        if loop.empty:
             return
-        args = [Arg(v.buffer.mem, v.offset if v.ghost.size else 0, s) for v, s in zip(views, operands, strict=True)]
-        scalars = [trace.nodes[n].ins[place] for n, place in step.scalars]
-        kernel = kernel.over(len(shape), kept)
-        self.launch(kernel, shape, args, scalars)
+        self.launch(loop.kernel, loop.shape, *self._operands(trace, step, loop))
 
     def launch(self, kernel: Kernel, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
         """Launch a kernel: compiled by the device if it can, else run by the host under the fallback policy."""
         self.counters["kernels"] += 1
-        self.last_kernels = [*self.last_kernels[-63:], kernel]
-        started = time.perf_counter()
-        check = self._expect(kernel, shape, args, scalars) if config.verify else None
-        self._compiled(kernel)(shape, args, scalars)
-        if check is not None:
-            check()
+        self.last_kernels.append(kernel)
+        launch = self._launches.get(kernel) or self._compiled(kernel)
+        verify = expect(self.name, self.backend, kernel, shape, args, scalars) if config.verify else None
+        started = time.perf_counter() if config.debug else 0.0
+        try:
+            launch(shape, args, scalars)
+        except Unsupported as refusal:  # the form that this data needs cannot be built; nothing is written yet
+            found = self._launches[kernel] = self._host_launch(kernel, refusal)
+            found(shape, args, scalars)
+        seconds = time.perf_counter() - started if config.debug else 0.0
+        if verify is not None:
+            verify()
         if config.debug:
-            self._report(kernel, shape, args, time.perf_counter() - started)
+            report(self.name, kernel, shape, args, seconds)
 
     def _compiled(self, kernel: Kernel) -> Launch:
-        found = self._launches.get(kernel)
-        if found is None:
-            try:
-                found = self.backend.compile(kernel)
-            except Unsupported as reason:
-                found = self._host_launch(kernel, reason.reason)
-            self._launches[kernel] = found
-            self.counters["compiles"] += 1
-            if len(self._launches) > 4 * _PLANS:
-                self._launches.popitem(last=False)
+        try:
+            found = self.backend.compile(kernel)
+        except Unsupported as refusal:
+            found = self._host_launch(kernel, refusal)
+        self._launches[kernel] = found
+        self.counters["compiles"] += 1
+        if len(self._launches) > 4 * _PLANS:
+            self._launches.popitem(last=False)
         return found
 
-    def _host_launch(self, kernel: Kernel, reason: str) -> Launch:
+    def _host_launch(self, kernel: Kernel, refusal: Unsupported) -> Launch:
         """Return a launch that runs on the host's copy of the buffers."""
+        reason = refusal.reason
+        if refusal.log:
+            self.logs[kernel] = refusal.log
+            if len(self.logs) > _LOGS:
+                self.logs.popitem(last=False)
         ops = "+".join(dict.fromkeys(i.op for i in kernel.body if i.op not in ("load", "scalar"))) or "copy"
         from .backends.software import SoftwareBackend
 
         inner = SoftwareBackend().compile(kernel)
 
         def launch(shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
-            fallback.on_host(self.name, ops, reason)
-            fallback.run_kernel(self.backend, inner, kernel, shape, args, scalars)
+            fallback.on_host(self.name, ops, reason, self._site)
+            fallback.run_kernel(self.backend, self.counters, inner, kernel, shape, args, scalars)
 
         return launch
 
@@ -364,7 +424,7 @@ class Runtime:
             reason = self._call_native(node)
             if not reason:
                 return
-            fallback.on_host(self.name, node.op, reason)
+            fallback.on_host(self.name, node.op, reason, node.site)
         arrays = [self._contents(v) if type(v) is View else v for v in node.ins]
         results = quiet(node.fn, *arrays)
         for view, result in zip(node.outs, results, strict=True):
@@ -379,7 +439,7 @@ class Runtime:
             self.ensure(view.buffer)
         parameters: Any = node.attr or ()
         try:
-            native(dict(parameters), [_operand(v) for v in node.reads()], [_operand(v) for v in node.outs])
+            native(dict(parameters), [operand(v) for v in node.reads()], [operand(v) for v in node.outs])
         except Unsupported as reason:
             return reason.reason
         return ""
@@ -392,10 +452,12 @@ class Runtime:
             host = np.empty(buffer.nbytes, np.uint8)
             if buffer.nbytes and not view.covers():
                 self.backend.read(buffer.mem, 0, host)
+                self.counters["host_reads"] += 1
             seen: Array = np.ndarray(view.ghost.shape, result.dtype, host, view.offset, view.ghost.strides)
             seen[...] = result
             if buffer.nbytes:
                 self.backend.write(buffer.mem, 0, host)
+                self.counters["host_writes"] += 1
             return
         if buffer.mem is None and view.covers() and result.flags.owndata and result.strides == view.ghost.strides:
             buffer.mem = host_memory(result)
@@ -403,40 +465,11 @@ class Runtime:
         self.ensure(buffer)
         self._reground(view)[...] = result
 
-    # Checks and reports
-
-    def _expect(self, kernel: Kernel, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> Callable[[], None]:
-        """Run the kernel on copies with the plain interpreter; return a check of the real run against it."""
-        hosts = {id(a.mem): fallback.to_host(self.backend, a.mem, fallback.size_of(a.mem)) for a in args}
-        before = [a._replace(mem=hosts[id(a.mem)]) for a in args]
-        ReferenceBackend().compile(kernel)(shape, before, scalars)
-
-        def check() -> None:
-            for p in kernel.outputs:
-                arg, outer = args[p], shape[: kernel.kept] if p in {r.param for r in kernel.reductions} else shape
-                real = fallback.to_host(self.backend, arg.mem, fallback.size_of(arg.mem))
-                got, want = (
-                    np.ndarray(outer, kernel.params[p], m, arg.offset, arg.strides[: len(outer)])
-                    for m in (real, hosts[id(arg.mem)])
-                )
-                if not np.allclose(got, want, rtol=1e-6, atol=0, equal_nan=True):
-                    raise RuntimeError(
-                        f"GPUXP_VERIFY: {self.name} differs from the reference in p{p} of\n{kernel.pretty()}"
-                    )
-
-        return check
-
-    def _report(self, kernel: Kernel, shape: Shape, args: Sequence[Arg], seconds: float) -> None:
-        moved = sum(math.prod(shape[i] for i, s in enumerate(a.strides) if s) * d.itemsize
-                    for a, d in zip(args, kernel.params, strict=True))  # fmt: skip
-        ops = " ".join(i.op for i in kernel.body if i.op not in ("load", "scalar")) or "copy"
-        print(f"gpuxp {self.name} {shape} {seconds * 1e3:.3f} ms {moved / 1e6:.2f} MB: {ops}", file=sys.stderr)
-
     def stats(self) -> dict[str, int]:
         """Return the counters."""
         names = (
             "nodes", "flushes", "kernels", "plans", "plan_hits", "compiles", "allocations", "temporaries",
-            "library_calls", "host_reads", "host_writes",
+            "library_calls", "host_reads", "host_writes", "device_copies",
         )  # fmt: skip
         found = {name: self.counters[name] for name in names} | {"direct_calls": self.direct_calls}
         found["fallbacks"] = sum(n for what, n in fallback.counts.items() if what.startswith(f"{self.name}:"))
@@ -456,31 +489,11 @@ class Runtime:
         self.stale = not self.backend.caps.survives_fork
 
 
-def _operand(view: View) -> Operand:
+def operand(view: View) -> Operand:
+    """Return a view as natives see it."""
     geometry = view.ghost
     offset = view.offset if geometry.size else 0  # an empty view may begin past the end
     return Operand(view.buffer.mem, offset, geometry.strides, geometry.shape, geometry.dtype)
-
-
-def _nothing() -> None:
-    return None
-
-
-def _again(error: BaseException) -> BaseException:
-    """Return the error to raise for a result that could not be computed."""
-    fresh = type(error)(*error.args)
-    fresh.__cause__ = error
-    return fresh
-
-
-def _poison(nodes: Sequence[Node], error: BaseException) -> None:
-    ops = ", ".join(dict.fromkeys(n.op for n in nodes))
-    sites = ", ".join(dict.fromkeys(n.site for n in nodes if n.site))
-    if not getattr(error, "__notes__", None):
-        error.add_note(f"raised while gpuxp ran: {ops}" + (f" (recorded at {sites})" if sites else ""))
-    for node in nodes:
-        for view in node.outs:
-            view.buffer.error = error
 
 
 __all__ = ["LIBRARY", "Runtime"]

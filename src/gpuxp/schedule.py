@@ -7,8 +7,10 @@ per group). A plan refers to views and scalars by position, so it serves every t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 from .dtypes import DType
 from .geometry import DISJOINT, IDENTICAL, Shape, broadcast_strides, collapse
@@ -19,6 +21,16 @@ from .tape import LIBRARY, REDUCE, Node, relate
 
 _LOOK_BACK = 16  # groups that a node may be moved past
 _MAX_GROUP = 256  # nodes in one kernel
+_LOOPS = 16  # geometries that a step keeps
+
+
+class Loop(NamedTuple):
+    """What a kernel runs over: the collapsed shape, and where each parameter lies in its buffer."""
+
+    kernel: Kernel
+    shape: Shape
+    places: tuple[tuple[int, tuple[int, ...]], ...]  # offset and strides
+    empty: bool  # there is nothing to do
 
 
 @dataclass(frozen=True)
@@ -30,6 +42,29 @@ class Step:
     params: tuple[int, ...]  # views
     scalars: tuple[tuple[int, int], ...]  # (node, input)
     dead: tuple[int, ...]  # buffers that nothing reads after this step
+    shared: tuple[int, int] | None = None  # the only result, which the next step alone reads: parameter here and there
+    _loops: dict[Any, Loop] = field(default_factory=dict, compare=False, repr=False)
+
+    def loop(self, trace: Trace) -> Loop:
+        """Return the loop of this step's kernel over a trace, found again where the geometry is the same."""
+        views = [trace.views[p] for p in self.params]
+        shape = trace.nodes[self.nodes[0]].shape
+        key = (shape, *[v.key for v in views])
+        found = self._loops.get(key)
+        if found is None:
+            if len(self._loops) >= _LOOPS:
+                self._loops.clear()
+            found = self._loops[key] = self._collapsed(trace, shape, views)
+        return found
+
+    def _collapsed(self, trace: Trace, shape: Shape, views: Sequence[View]) -> Loop:
+        kernel = self.kernel
+        assert kernel is not None
+        axes: Any = next((trace.nodes[n].attr for n in self.nodes if trace.nodes[n].kind == REDUCE), ())
+        small, strides, kept = loop_of(shape, views, axes, frozenset([r.param for r in kernel.reductions]))
+        empty = 0 in small[:kept] or (not kernel.reductions and 0 in small) or not kernel.outputs
+        offsets = [v.offset if v.ghost.size else 0 for v in views]  # an empty view may begin past the end
+        return Loop(kernel.over(len(small), kept), small, tuple(zip(offsets, strides, strict=True)), empty)
 
 
 @dataclass(frozen=True)
@@ -58,7 +93,7 @@ class Trace:
         self.reads: list[tuple[int, ...]] = []  # node -> views
         self.writes: list[tuple[int, ...]] = []
         self.shape_of: list[int] = []  # node -> shape
-        self._scalars: list[int] = []  # node -> which inputs are no views, as bits
+        self._commands: list[Any] = []  # what each is, the views it uses, which inputs are no views (as bits)
         self._crowded: dict[int, list[int]] = {}  # buffers of several views -> these
         self._hazards: dict[tuple[int, int], int] = {}
         self._numbers: dict[int, int] = {}  # id of a view -> its number
@@ -70,19 +105,22 @@ class Trace:
 
     def _number(self) -> None:
         shapes: dict[tuple[int, ...], int] = {}
-        numbers, number = self._numbers, self._number_view
+        numbers, number, commands = self._numbers, self._number_view, self._commands
         for node in self.nodes:
-            reads, scalars = [], 0
-            for place, value in enumerate(node.ins):
+            found, scalars, place = [], 0, 1
+            for value in node.ins:
                 if type(value) is View:
-                    found = numbers.get(id(value))
-                    reads.append(number(value) if found is None else found)
+                    known = numbers.get(id(value))
+                    found.append(number(value) if known is None else known)
                 else:
-                    scalars |= 1 << place
-            self.reads.append(tuple(reads))
-            self.writes.append(tuple([number(v) for v in node.outs]))
-            self._scalars.append(scalars)
-            self.shape_of.append(shapes.setdefault(node.shape, len(shapes)))
+                    scalars += place
+                place += place
+            reads, writes = tuple(found), tuple([number(v) for v in node.outs])
+            shape = shapes.setdefault(node.shape, len(shapes))
+            self.reads.append(reads)
+            self.writes.append(writes)
+            self.shape_of.append(shape)
+            commands += (node.op, node.kind, node.attr, node.loop, reads, writes, shape, scalars, place)
         self.written = {v for views in self.writes for v in views}
 
     def _number_view(self, view: View) -> int:
@@ -112,12 +150,9 @@ class Trace:
 
     def key(self) -> tuple[Any, ...]:
         """Return the structure: all that a plan depends on, and neither sizes nor constants."""
-        commands: list[Any] = []
-        for n, reads, writes, shape in zip(self.nodes, self.reads, self.writes, self.shape_of, strict=True):
-            commands += (n.op, n.kind, n.attr, n.loop, reads, writes, shape, len(n.ins))
         views = (*self.buffer_of, *[v.ghost.dtype for v in self.views])
         covers = tuple([self.views[v].covers() for v in sorted(self.written)])
-        return tuple(commands), tuple(self._scalars), views, covers, tuple(self.wanted), self._hazard_key()
+        return tuple(self._commands), views, covers, tuple(self.wanted), self._hazard_key()
 
     def _hazard_key(self) -> tuple[tuple[int, int, int], ...]:
         found = []
@@ -392,22 +427,47 @@ def make_plan(trace: Trace, fusion: bool, max_params: int, everything: bool = Fa
         dead = tuple(sorted(touched - later))
         steps.append(Step(step.nodes, step.kernel, step.params, step.scalars, dead))
         later |= {trace.buffer_of[v] for n in nodes for v in trace.reads[n]}
-    return Plan(tuple(reversed(steps)))
+    steps.reverse()
+    for place, (step, following) in enumerate(pairwise(steps)):
+        steps[place] = replace(step, shared=_shared(trace, step, following))
+    return Plan(tuple(steps))
+
+
+def _shared(trace: Trace, step: Step, following: Step) -> tuple[int, int] | None:
+    """Return the parameters by which a step hands a temporary to the next, if that is all the two have to do."""
+    one, two = step.kernel, following.kernel
+    if one is None or two is None or one.reductions or two.reductions or len(one.stores) != 1:
+        return None
+    if trace.shape_of[step.nodes[0]] != trace.shape_of[following.nodes[0]]:
+        return None
+    param = one.stores[0][0]
+    view = step.params[param]
+    if trace.buffer_of[view] not in following.dead or view not in following.params:
+        return None
+    buffers = [trace.buffer_of[v] for v in (*step.params, *following.params)]
+    there = following.params.index(view)
+    return (param, there) if buffers.count(trace.buffer_of[view]) == 2 and there not in two.outputs else None
 
 
 def loop_of(
-    shape: Shape, views: Sequence[View], axes: tuple[int, ...], results: set[int]
-) -> tuple[Shape, list[tuple[int, ...]], int]:
+    shape: Shape, views: Sequence[View], axes: tuple[int, ...], results: frozenset[int]
+) -> tuple[Shape, Sequence[tuple[int, ...]], int]:
     """Return the collapsed loop and each operand's strides over it."""
+    return _loop_of(shape, tuple([v.key[1:3] for v in views]), axes, results)
+
+
+@lru_cache(maxsize=4096)
+def _loop_of(
+    shape: Shape, geometries: tuple[tuple[Shape, Shape], ...], axes: tuple[int, ...], results: frozenset[int]
+) -> tuple[Shape, Sequence[tuple[int, ...]], int]:
     kept_axes = tuple(d for d in range(len(shape)) if d not in axes)
     order = kept_axes + tuple(axes)
     operands = []
-    for place, view in enumerate(views):
-        geometry = view.ghost
+    for place, (extents, steps) in enumerate(geometries):
         if place in results:
-            operands.append(geometry.strides + (0,) * len(axes))
+            operands.append(steps + (0,) * len(axes))
         else:
-            strides = broadcast_strides(geometry.shape, geometry.strides, shape)
+            strides = broadcast_strides(extents, steps, shape)
             operands.append(tuple(strides[d] for d in order) if axes else strides)
     loop = tuple(shape[d] for d in order)
     if loop:
@@ -415,4 +475,4 @@ def loop_of(
         if small:
             return small, [s[:kept] if p in results else s for p, s in enumerate(strides_of)], kept
     kept = 0 if axes else 1  # a single point: a loop of one dimension all the same
-    return (1,), [() if p in results else (0,) for p in range(len(views))], kept
+    return (1,), [() if p in results else (0,) for p in range(len(geometries))], kept

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from . import derived
-from .array import WRITEABLE, copy_of, layout, ndarray, view_of
-from .convert import as_operand, host_call, library, runtime_for
+from .array import VALUE, WRITEABLE, copy_of, layout, ndarray, view_of
+from .convert import as_operand, evaluate, host_call, library, runtime_for
 from .dtypes import INT64, INTP, NUMPY
 from .errors import AxisError
 from .gathering import filled, flat, put_at, running, take_at, true_places
@@ -65,23 +65,39 @@ def flatnonzero(a: Any) -> ndarray:
 
 def searchsorted(a: Any, v: Any, /, side: Any = "left", sorter: Any = None) -> ndarray:
     """Return where the elements of `v` belong in the sorted array `a`."""
-    runtime = runtime_for("searchsorted", (a, v, sorter))
-    if not runtime.host_visible and "searchsorted" not in runtime.backend.library:
-        line, values = as_operand(a, runtime), as_operand(v, runtime)
-        if line.dtype.kind != "c" and values.dtype.kind != "c":
-            return _bisect(line, values, side, sorter)
-    found: ndarray = host_call(
-        "searchsorted", np.searchsorted, as_operand(a, runtime), as_operand(v, runtime), side, sorter
+    given = (a, v) if sorter is None else (a, v, sorter)
+    x, values, *order = _together("searchsorted", *given)
+    _refuse_search(x, values, side, *order)
+    runtime = x._runtime
+    own = runtime.host_visible or "searchsorted" in runtime.backend.library
+    if not own and "c" not in (x.dtype.kind, values.dtype.kind):
+        return _bisect(x, values, side, *order)
+    result = library(
+        "searchsorted",
+        lambda a, v, *order: NUMPY.searchsorted(a, v, side, *order),
+        [x, values, *order],
+        values.shape,
+        INTP,
+        side=side,
     )
-    return found
+    if not values.ndim:
+        result._state = VALUE
+    if order:
+        evaluate(result)  # an index that is out of range raises here
+    return result
 
 
-def _bisect(a: ndarray, v: ndarray, side: Any, sorter: Any) -> ndarray:
+def _refuse_search(a: ndarray, v: ndarray, side: Any, sorter: ndarray | None = None) -> None:
+    """Raise NumPy's error for arguments that it refuses: it is asked with arrays that have no elements."""
+    places = None if sorter is None else np.empty((0,) * sorter.ndim, sorter.dtype)
+    NUMPY.searchsorted(np.empty((0,) * a.ndim, a.dtype), np.empty(0, v.dtype), side, places)
+    if sorter is not None and sorter.shape != a.shape:
+        raise ValueError("sorter.size must equal a.size")
+
+
+def _bisect(a: ndarray, v: ndarray, side: Any, sorter: ndarray | None = None) -> ndarray:
     """Search on a device that has no search of its own."""
-    NUMPY.searchsorted(np.zeros((0,) * a.ndim, a.dtype), np.zeros(0, v.dtype), side)  # refuses what NumPy does
     if sorter is not None:
-        if NUMPY.shape(sorter) != a.shape:
-            raise ValueError("sorter.size must equal len(a)")
         a = derived.take(a, sorter, 0, "raise")
     dtype = np.promote_types(a.dtype, v.dtype)
     line, values = (x if x.dtype == dtype else copy_of(x, dtype) for x in (a, v))

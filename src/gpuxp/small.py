@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,15 +16,21 @@ from . import dtypes
 from .array import HostArray, adopted, contents, is_pending, layout, ndarray
 from .config import config
 from .dtypes import FLOAT64
+from .folding import fold
 from .geometry import broadcast_shapes, c_strides
 from .kernel import BLOCK, LANES
 from .ops import ArrayBuilder, Elementwise
-from .threads import quiet, quiet_call, quietly
+from .threads import PARALLEL, quiet, quiet_call, quietly
+
+if TYPE_CHECKING:
+    from .runtime import Runtime  # the engine is loaded with the first array
 
 PYTHON_SCALARS = (int, float, complex)
 _EXTREMES = ("maximum", "minimum")
 _OPERATORS = {"add": operator.add, "multiply": operator.mul}
+_TOTALS = frozenset({*_EXTREMES, *_OPERATORS})  # what compiled code combines
 _SCALARS = 16
+_PLAIN = 1 << 20  # elements of what NumPy combines on one thread
 
 
 def unary(row: Elementwise, otherwise: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -46,10 +52,11 @@ def unary(row: Elementwise, otherwise: Callable[[Any], Any]) -> Callable[[Any], 
             runtime.direct_calls += 1
             return adopted(runtime, quiet(apply_row, row, [x]))
         runtime.direct_calls += 1
+        call = fn if x.size < PARALLEL else _shared(runtime, fn, row.ufunc, x)
         try:
-            found = adopted(runtime, quietly.run(fn, x))
+            found = adopted(runtime, quietly.run(call, x))
         except RuntimeError:  # as in `quiet_call`
-            found = adopted(runtime, fn(x))
+            found = adopted(runtime, call(x))
         if x.size > config.small:
             runtime.watch(found, a)
         return found
@@ -89,15 +96,27 @@ def binary(row: Elementwise, otherwise: Callable[[Any, Any], Any]) -> Callable[[
             return otherwise(a, b)
         runtime = first._runtime
         runtime.direct_calls += 1
+        call = fn if type(x) is not np.ndarray or x.size < PARALLEL else _shared(runtime, fn, fn, x, y)
         try:
-            found = adopted(runtime, quietly.run(fn, x, y))
+            found = adopted(runtime, quietly.run(call, x, y))
         except RuntimeError:  # as in `quiet_call`
-            found = adopted(runtime, fn(x, y))
+            found = adopted(runtime, call(x, y))
         if found.size > config.small:
             runtime.watch(found, a, b)
         return found
 
     return apply
+
+
+def _shared(runtime: Runtime, fn: Any, ufunc: Any, *operands: Any) -> Any:
+    """Return `fn` on several threads if there is such a thing for operands of these dtypes, else `fn`."""
+    if runtime.direct is None:
+        return fn
+    found = [o.dtype if isinstance(o, np.ndarray) else type(o) for o in operands]
+    loop = dtypes.resolve(ufunc, tuple(found))
+    if any(own != wanted for own, wanted in zip(found, loop, strict=False)):  # to be converted
+        return fn
+    return runtime.direct.wide(fn, loop).wanted(operands[0].size) or fn
 
 
 def in_place(row: Elementwise, target: ndarray, other: Any) -> bool:
@@ -119,26 +138,66 @@ def in_place(row: Elementwise, target: ndarray, other: Any) -> bool:
 
 
 def total(row: Elementwise, a: ndarray) -> ndarray | None:
-    """Combine all elements of a small array, to the bits of `gpuxp.kernel.combine`; None where others do it."""
+    """Combine all elements of an array that is there, to the bits of `gpuxp.kernel.combine`; None: others do it."""
     x = contents(a)
-    if x is None or not x.size or not a._runtime.at_once(x.size) or not row.associative:
-        return None
-    kind = x.dtype.kind
-    if kind in "biu" or row.name.startswith("logical"):
-        found = quiet_call(row.ufunc.reduce, x, None)
-    elif kind != "f" or x.dtype.itemsize == 2:
-        return None
-    elif row.name in _EXTREMES:
-        found = quiet_call(row.ufunc.reduce, x, None)
-        if found != found or (found == 0 and _zeros_differ(x)):  # the order decides which NaN, or which zero
-            return None
-    elif x.size <= BLOCK and row.name in _OPERATORS:
-        found = quiet(_block, row, x)
-    else:
+    if x is None or not x.size or not row.associative:
         return None
     runtime = a._runtime
+    if not _totals_now(runtime, x.size):
+        return None
+    kind = x.dtype.kind
+    if kind == "f":
+        found = _float_total(row, runtime, x)
+    elif (kind in "biu" or row.name.startswith("logical")) and x.size <= _PLAIN:
+        found = quiet_call(row.ufunc.reduce, x, None)
+    else:
+        found = None
+    if found is None:
+        return None
     runtime.direct_calls += 1
     return adopted(runtime, found)
+
+
+def _totals_now(runtime: Runtime, size: int) -> bool:
+    """Whether an array that is there is combined at once: seldom would anything fuse with that."""
+    if config.small == 0:
+        return False
+    return size <= max(config.small, config.middling) or (
+        runtime.direct is not None and size <= runtime.direct.most and runtime.reads_along()
+    )
+
+
+def _float_total(row: Elementwise, runtime: Runtime, x: HostArray) -> Any:
+    """Combine real numbers: by compiled code, or where the order cannot matter, or what is at most a block."""
+    if row.name.startswith("logical"):
+        return quiet_call(row.ufunc.reduce, x, None) if x.size <= _PLAIN else None
+    if x.dtype.itemsize == 2:
+        return None
+    if row.name in _EXTREMES and runtime.at_once(x.size):
+        found = quiet_call(row.ufunc.reduce, x, None)
+        if found == found and (found != 0 or not _zeros_differ(x)):  # else the order decides which NaN, or which zero
+            return found
+    compiled = _compiled_total(row.name, runtime, x)
+    if compiled is not None:
+        return quiet_call(compiled, x if x.ndim == 1 and x.flags.c_contiguous else x.ravel())
+    return quiet(_block, row, x) if x.size <= BLOCK and row.name in _OPERATORS else None
+
+
+def _compiled_total(op: str, runtime: Runtime, x: HostArray) -> Any:
+    """Return compiled code that combines rows as long as `x`, or None."""
+    direct = runtime.direct
+    if direct is None or x.dtype.char not in "fd" or x.size > direct.most or op not in _TOTALS:
+        return None
+    return direct.total(op, x.dtype).wanted(x.size)
+
+
+def rows(op: str, runtime: Runtime, values: HostArray) -> HostArray:
+    """Combine each row of a matrix in the canonical order."""
+    compiled = _compiled_total(op, runtime, values)
+    if compiled is None:
+        return fold(op, values[:, :, None])[:, 0]
+    found: HostArray = quiet_call(compiled, np.ascontiguousarray(values))
+    return found
 
 
 def _zeros_differ(x: HostArray) -> bool:
@@ -180,6 +239,9 @@ def _halved(row: Elementwise, lanes: HostArray) -> Any:
 
 def _packed(row: Elementwise, a: ndarray) -> HostArray | None:
     """Return the contents, if they are there and NumPy's loop for their layout gives the bits of a tile."""
+    made = a._made
+    if made is not None and made.buffer.mem is None:  # recorded: the common case of what is large
+        return None
     x = contents(a)
     if x is None or not (x.flags.c_contiguous or (not row.ulp and x.dtype.kind != "c")):
         return None

@@ -4,37 +4,28 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Set as AbstractSet
+from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .geometry import VOID_ADDRESS, Ghost, Key, address, key_of
 
-_empty = np.empty
-
 if TYPE_CHECKING:
     from .runtime import Runtime
-
-
-def life() -> Ghost:
-    """Return an object to hold, that ends with its holder and can be referred to weakly.
-
-    It is of a kind that the garbage collector does not track: to what it tracks, it clears the weak references before
-    finalizers run, which may still read their arrays, or even keep them.
-    """
-    return _empty(0)
 
 
 class Buffer:
     """One allocation of one device, made when the first command needs it.
 
     While its owner lives (the first array that saw it, which all views of that array hold), somebody can still see the
-    buffer. The tape holds buffers and never an owner, so reference counting alone says which results are still wanted:
-    no finalizer runs, and threads cannot miscount.
+    buffer. The two share an object, `life`, that nobody else holds: its reference count says whether the owner is still
+    there. The tape holds buffers and never an owner. No finalizer runs, threads cannot miscount, and the garbage
+    collector has nothing to walk or to clear.
     """
 
     # class attributes hold what most buffers never change, so that making one costs little
-    owner: weakref.ref[Ghost] | None = None  # to the life of the array that owns the buffer
+    life: object = None  # of the array that owns the buffer
     write_epoch = 0  # the tape's epoch in which a recorded command last writes (reads) this buffer
     read_epoch = 0
     error: BaseException | None = None  # why the contents could not be computed
@@ -62,7 +53,7 @@ class Buffer:
     @property
     def wanted(self) -> bool:
         """Whether the contents can still be seen after the tape has run."""
-        return (self.owner is not None and self.owner() is not None) or self.exported
+        return (self.life is not None and getrefcount(self.life) > _UNOWNED) or bool(self.exports)
 
     @property
     def shared(self) -> bool:
@@ -72,6 +63,16 @@ class Buffer:
     def overlaps(self, other: Buffer) -> bool:
         """Whether another buffer is over the same memory: it went to another library and came back."""
         return self.shared and other.shared and bool(np.may_share_memory(self.mem, other.mem))
+
+
+def _references() -> int:
+    """Return how many references to its life a buffer without an owner counts."""
+    buffer = Buffer(None, 0)  # type: ignore[arg-type]
+    buffer.life = object()
+    return getrefcount(buffer.life)
+
+
+_UNOWNED = _references()
 
 
 class View:

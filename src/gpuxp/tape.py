@@ -54,7 +54,7 @@ class Node:
         self.shape = shape
         self.attr = attr
         self.fn = fn
-        self.site: str | None = None
+        self.site: tuple[str, int] | None = None  # file and line of the user's
 
     def reads(self) -> list[View]:
         """Return the views among the inputs."""

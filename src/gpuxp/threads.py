@@ -9,7 +9,7 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -137,25 +137,35 @@ _NAMES = ("INT", "ALRM", "TERM", "USR1", "USR2", "HUP", "QUIT", "VTALRM", "PROF"
 _SIGNALS = tuple(number for name in _NAMES if (number := getattr(_signal, "SIG" + name, None)) is not None)
 
 
-@contextlib.contextmanager
-def deferred_signals() -> Iterator[list[int]]:
-    """Hold signal handlers back until a flush is in a state that can be left; yields a list of what has arrived.
+class deferred_signals:  # noqa: N801 - used as a function
+    """Hold signal handlers back until a flush is in a state that can be left; gives a list of what has arrived.
 
     A handler is Python code: it may raise, and it may read results that are half computed.
     """
-    arrived: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield arrived
-        return
-    handlers = [(number, found) for number in _SIGNALS if callable(found := _signal.getsignal(number))]
-    try:
-        for number, _ in handlers:
-            _signal.signal(number, lambda number, frame: arrived.append(number))
-        yield arrived
-    finally:
-        for number, handler in handlers:
+
+    __slots__ = ("arrived", "handlers")
+
+    def __enter__(self) -> list[int]:
+        """Begin to collect signals; only the main thread handles any."""
+        self.arrived: list[int] = []
+        self.handlers: list[tuple[int, Any]] = []
+        if threading.get_ident() == threading.main_thread().ident:
+            for number in _SIGNALS:
+                handler = _signal.getsignal(number)
+                if handler.__class__ is not int and handler is not None:  # else the system handles it
+                    self.handlers.append((number, handler))
+                    _signal.signal(number, self._note)
+        return self.arrived
+
+    def _note(self, number: int, frame: Any) -> None:
+        self.arrived.append(number)
+
+    def __exit__(self, *_: object) -> None:
+        """Put the handlers back, and call those of what has arrived."""
+        for number, handler in self.handlers:
             _signal.signal(number, handler)
-        _handle(arrived, dict(handlers))
+        if self.arrived:
+            _handle(self.arrived, dict(self.handlers))
 
 
 def _handle(arrived: list[int], handlers: dict[int, Any]) -> None:

@@ -15,7 +15,7 @@ import pytest
 import gpuxp as np
 from gpuxp.backends import tier as tiers
 from gpuxp.backends.base import Arg
-from gpuxp.backends.tier import CALL, HOT, Tier
+from gpuxp.backends.tier import HOT, Tier
 from gpuxp.codegen.layout import Layout
 from gpuxp.codegen.llvm import render
 from gpuxp.devices import runtime_of
@@ -39,15 +39,22 @@ def operands(size: int) -> tuple[tuple[int, ...], list[Arg]]:
 
 def test_a_kernel_is_compiled_when_it_is_hot() -> None:
     tier = Tier(DOUBLE, COUNTERS)
-    size = 1 << 16
-    shape, args = operands(size)
+    shape, args = operands(1 << 16)
+    other = (1 << 15,), [a._replace(strides=(16,)) for a in args]
     with np.configure(tier="auto"):
-        for _ in range(HOT // ((size + CALL) * len(DOUBLE.body))):
-            assert tier.choose(shape, args) is None
-        tiers.settle()
-        assert tier.choose(shape, args) is None  # the work that makes it hot is still the interpreter's
+        for launch in ((shape, args), other):
+            tier.spent(*launch, HOT * 0.6)  # each layout has its own account
+            tiers.settle()
+            assert tier.choose(*launch) is None
+        tier.spent(shape, args, HOT * 0.6)
         tiers.settle()
         assert tier.choose(shape, args) is not None
+        assert tier.choose(*other) is None
+    with np.configure(tier="interpreter"):
+        tier.spent(*other, HOT)
+    tiers.settle()
+    with np.configure(tier="auto"):
+        assert tier.choose(*other) is None
 
 
 def test_the_tier_can_be_chosen() -> None:

@@ -435,8 +435,8 @@ def test_transforms(on_device: None, name: str, norm: str | None) -> None:
             assert np.abs(got - wide).max() <= 20 * np.finfo(np.float32).eps * np.abs(wide).max()
     with gpuxp.configure(fallback="allow"), pytest.raises(ValueError, match="Invalid norm"):
         getattr(gpuxp.fft, name)(gpuxp.ones(4, "float32"), norm="other")
-    with gpuxp.configure(fallback="error"), pytest.raises(FallbackError, match="no kernel of its own"):
-        getattr(gpuxp.fft, name)(gpuxp.ones(4))
+    with gpuxp.configure(fallback="error"), pytest.raises(FallbackError, match="none for float64"):
+        np.asarray(getattr(gpuxp.fft, name)(gpuxp.ones(4)))
 
 
 def test_calls_that_mlx_lacks_go_to_the_host() -> None:

@@ -152,6 +152,8 @@ class StandIn:
         self.stream = Stream(0, self.waits)
         self.limit = 1 << 26  # bytes of one allocation
         self.compiled: list[str] = []
+        self.pinned: list[int] = []
+        self.taken: list[Any] = []
         self._pool = Pool()
         found = {
             "name": b"Stand-in", "totalGlobalMem": 1 << 30, "multiProcessorCount": 2, "sharedMemPerBlock": 49152,
@@ -164,6 +166,7 @@ class StandIn:
         compiler = SimpleNamespace(compile_using_nvrtc=self._compile, CompileException=CompileException)
         self.cuda = SimpleNamespace(
             runtime=runtime, Device=Device, alloc=self._alloc, get_current_stream=lambda: self.stream,
+            alloc_pinned_memory=self._alloc_pinned,
             compiler=compiler, function=SimpleNamespace(Module=type("Module", (Module,), {"host": host})),
         )  # fmt: skip
 
@@ -177,6 +180,19 @@ class StandIn:
         if size > self.limit:
             raise OutOfMemoryError
         return Pointer(np.empty(size, np.uint8))
+
+    def _alloc_pinned(self, size: int) -> Any:
+        self.pinned.append(size)
+        return np.empty(size, np.uint8)
+
+    def from_dlpack(self, source: Any) -> Any:
+        """Return an array over what another library exports; here it is the host's memory."""
+        self.taken.append(source)
+        return np.asarray(source)
+
+    def asarray(self, source: Any) -> Any:
+        """Return an array on the current device."""
+        return source
 
     def get_default_memory_pool(self) -> Pool:
         """Return the pool."""

@@ -168,3 +168,39 @@ def test_dlpack_takes_a_stream(standin: StandIn) -> None:
     assert np.array_equal(np.asarray(gpuxp.from_dlpack(foreign, device="cpu")), np.asarray(x))
     with pytest.raises(ValueError, match="stream must be None"):
         gpuxp.ones(3, device="cpu").__dlpack__(stream=1)
+
+
+class Foreign:
+    """An array of another library on the same GPU."""
+
+    def __init__(self, values: Any) -> None:
+        self._values, self.dtype, self.shape = values, values.dtype, values.shape
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, 0
+
+    def __dlpack__(self, **keywords: Any) -> Any:
+        raise AssertionError("CuPy's own from_dlpack takes it")
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return self._values
+
+
+@pytest.mark.parametrize("make", [gpuxp.asarray, gpuxp.from_dlpack, gpuxp.array])
+def test_arrays_of_cupy_stay_on_the_device(standin: StandIn, make: Any) -> None:
+    x = Foreign(np.arange(6.0).reshape(2, 3))
+    before = gpuxp.stats()["cuda:0"]
+    got = make(x, device="cuda:0")
+    after = gpuxp.stats()["cuda:0"]
+    assert standin.taken == [x]
+    assert (after["device_copies"] - before["device_copies"], after["host_writes"] - before["host_writes"]) == (1, 0)
+    assert np.array_equal(np.asarray(got * 2), np.arange(6.0).reshape(2, 3) * 2)
+    assert gpuxp.asarray(x, dtype="float32", device="cuda:0").dtype == np.float32
+    with pytest.raises(BufferError, match="by a copy"):
+        gpuxp.from_dlpack(x, device="cuda:0", copy=False)
+
+
+def test_transfers_between_devices_use_pinned_memory(standin: StandIn) -> None:
+    x = gpuxp.arange(10, dtype="float32", device="toy:0") * 2
+    assert np.array_equal(np.asarray(x.to_device("cuda:0")), np.arange(10) * 2)
+    assert standin.pinned == [40]

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy
 
 import gpuxp
 from gpuxp import runtime, threads
+from gpuxp.backends import pair, software
 from gpuxp.devices import runtime_of
 from gpuxp.testing import public_class
 
@@ -36,6 +37,7 @@ class Near:
 
     value: Any
     bound: Any = 0.0
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,13 @@ class Setup:
     tape: int = 256
     tier: str = "interpreter"
     middling: int = 0
+    paired: bool = False  # even small temporaries are left out where two kernels can share a pass
     cut: bool = False  # a full tape runs only half of its commands, as if it repeated its beginning
 
     def __str__(self) -> str:
         return (f"{self.device} tile={self.tile} fusion={int(self.fusion)} small={self.small} "
-                f"threads={self.num_threads} tape={self.tape} tier={self.tier}" + " cut" * self.cut)  # fmt: skip
+                f"threads={self.num_threads} tape={self.tape} tier={self.tier}"
+                + " cut" * self.cut + " paired" * self.paired)  # fmt: skip
 
 
 SETUPS = (
@@ -76,6 +80,7 @@ SETUPS = (
     Setup(small=12, middling=4096, tier="auto"),
     Setup(tier="compiled"),
     Setup(tier="compiled", tile=1, num_threads=2, tape=7),
+    Setup(tier="compiled", num_threads=2, paired=True),
     Setup(tape=6, cut=True),
     Setup(tile=7, tape=2, cut=True),
 )
@@ -106,7 +111,7 @@ def environment(np: Any) -> dict[str, Any]:
 
     def near(value: Any, kind: str, *of: Any) -> None:
         seen = snapshot(value)
-        log.append(Near(seen, guards.bound(kind, seen, *of) if np is numpy else 0.0))
+        log.append(Near(seen, guards.bound(kind, seen, *of) if np is numpy else 0.0, kind))
 
     def evaluate() -> None:
         if np is gpuxp:
@@ -162,11 +167,14 @@ def reference(statements: Sequence[Any]) -> list[Outcome]:
 def applied(setup: Setup) -> Iterator[None]:
     """Run a block under a setup; with two threads even the smallest loop uses both."""
     before, repeating = threads.PARALLEL, runtime.repeating
+    limits = software._PAIRED, pair._BLOCK, pair._WORTH
     threads.PARALLEL = 1 if setup.num_threads > 1 else before
+    if setup.paired:
+        software._PAIRED, pair._BLOCK, pair._WORTH = 1, 1, 0
     if setup.cut:
         runtime.repeating = lambda nodes: (len(nodes) + 1) // 2
     settings = {**dataclasses.asdict(setup), "fallback": "allow"}
-    del settings["cut"]
+    del settings["cut"], settings["paired"]
     try:
         with gpuxp.configure(**settings), gpuxp.device(setup.device), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -174,18 +182,20 @@ def applied(setup: Setup) -> Iterator[None]:
             yield
     finally:
         threads.PARALLEL, runtime.repeating = before, repeating
+        software._PAIRED, pair._BLOCK, pair._WORTH = limits
 
 
-def compare(statements: Sequence[Any], wanted: Sequence[Outcome], setup: Setup) -> None:
-    """Run a program with gpuxp and raise `Mismatch` at the first difference from what NumPy did."""
+def compare(statements: Sequence[Any], wanted: Sequence[Outcome], setup: Setup) -> list[Outcome]:
+    """Run a program with gpuxp and return what it did; raise `Mismatch` at the first difference from NumPy."""
+    found = []
     with applied(setup):
         env = environment(gpuxp)
         for place, (statement, want) in enumerate(zip(statements, wanted, strict=True)):
-            if want.skipped:
-                continue
-            problem = difference(want, execute(statement.text, env))
+            found.append(want if want.skipped else execute(statement.text, env))
+            problem = difference(want, found[-1])
             if problem:
                 raise Mismatch(place, statement.text, problem)
+    return found
 
 
 def difference(want: Outcome, got: Outcome) -> str:
@@ -199,22 +209,42 @@ def difference(want: Outcome, got: Outcome) -> str:
     return ""
 
 
+def disagreement(
+    statements: Sequence[Any], wanted: Sequence[Outcome], found: Mapping[str, Sequence[Outcome]]
+) -> Mismatch | None:
+    """Return the first difference between devices whose outcomes all are within NumPy's bounds, or None.
+
+    All devices reduce in one order, so even rounded sums have the same bits on all of them.
+    """
+    (first, ones), *rest = found.items()
+    for other, outcomes in rest:
+        for place, (want, one, two) in enumerate(zip(wanted, ones, outcomes, strict=True)):
+            for expected, a, b in zip(want.reads, one.reads, two.reads, strict=True):
+                if isinstance(expected, Near):
+                    a, b = Near(a.value, 2 * expected.bound if expected.kind == "ulp" else 0.0), b.value
+                problem = unequal(a, b, (first, other))
+                if problem:
+                    return Mismatch(place, statements[place].text, problem)
+    return None
+
+
 def _raised(who: str, outcome: Outcome) -> str:
     if outcome.error is None:
         return f"{who} raised nothing"
     return f"{who} raised {outcome.error.__name__} ({outcome.message})"
 
 
-def unequal(want: Any, got: Any) -> str:
+def unequal(want: Any, got: Any, names: tuple[str, str] = ("NumPy", "gpuxp")) -> str:
     """Return how two reads differ, or an empty string."""
-    bound = 0.0
+    bound, (wanted, found) = 0.0, names
     if isinstance(want, Near):
-        want, got, bound = want.value, got.value, want.bound
+        want, bound = want.value, want.bound
+        got = got.value if isinstance(got, Near) else got
     if not isinstance(want, numpy.ndarray):
         same = type(want) is type(got) and (want == got or repr(want) == repr(got))
-        return "" if same else f"NumPy has {want!r}, gpuxp {got!r}"
+        return "" if same else f"{wanted} has {want!r}, {found} {got!r}"
     if not isinstance(got, numpy.ndarray) or (want.dtype, want.shape) != (got.dtype, got.shape):
-        return f"NumPy has {want!r} ({want.dtype} {want.shape}), gpuxp {got!r}"
+        return f"{wanted} has {want!r} ({want.dtype} {want.shape}), {found} {got!r}"
     if want.tobytes() == got.tobytes() or numpy.array_equal(want, got, equal_nan=want.dtype.kind in "fc"):
         return ""
     if numpy.any(bound):
@@ -222,7 +252,7 @@ def unequal(want: Any, got: Any) -> str:
             apart = abs(want.astype("complex128") - got)
             if ((want == got) | (numpy.isnan(want) & numpy.isnan(got)) | (apart <= bound)).all():
                 return ""
-    return f"NumPy has\n{want!r}\ngpuxp\n{got!r}"
+    return f"{wanted} has\n{want!r}\n{found}\n{got!r}"
 
 
 def failure(statements: Sequence[Any], setup: Setup) -> Mismatch | None:

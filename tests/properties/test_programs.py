@@ -10,15 +10,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpuxp
-from tests.conftest import DEVICES
+from tests.conftest import DEVICES, present
 
-from .fuzz import check, report
+from .fuzz import check, check_across, report
 from .programs import Options, Statement, write_program
-from .running import SETUPS, Mismatch, Setup, compare, failure, minimised, reference, shown, snapshot, unequal
+from .running import (
+    SETUPS,
+    Mismatch,
+    Near,
+    Setup,
+    compare,
+    disagreement,
+    failure,
+    minimised,
+    reference,
+    shown,
+    snapshot,
+    unequal,
+)
 
-# Programs per run, and what they may contain. Memory that NumPy cannot see is not shared; compilers take their time
-OTHERS = {"reference": (300, Options()), "opencl:0": (20, Options(shared=False, large=0)),
-          "mlx:cpu": (300, Options(shared=False)), "cuda:0": (300, Options(shared=False))}  # fmt: skip
+# Programs per run, and what they may contain: memory that NumPy cannot see is not shared, and PoCL takes its time to
+# compile; `python -m tests.properties.fuzz --device opencl:0` runs more
+PROGRAMS = {"reference": (300, Options()), "opencl": (60, Options(shared=False, large=0))}
+OTHERS = [name for name in DEVICES if name != "cpu"]
+
+
+def programs_for(device: str) -> tuple[int, Options]:
+    """Return how many programs to run on a device, and their options."""
+    return PROGRAMS.get(device.split(":", maxsplit=1)[0], (300, Options(shared=False)))
 
 
 class Drawn:
@@ -55,13 +74,33 @@ def test_seeded_programs(setup: Setup) -> None:
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_seeded_programs_on_other_devices(name: str) -> None:
-    if name != "reference" and name not in gpuxp.devices():
-        pytest.skip(f"no device {name}: {DEVICES[name]}")
-    count, options = OTHERS[name]
+    count, options = programs_for(present(name))
     for seed in range(count):
         setup = Setup(name, fusion=seed % 3 > 0, tape=(3, 256)[seed % 2])
         found = check(seed, setup, options)
         assert found is None, report(seed, setup, options, found)
+
+
+@pytest.mark.parametrize("name", [name for name in DEVICES if ":" in name])
+def test_devices_agree_with_each_other(name: str) -> None:
+    count, options = programs_for(present(name))
+    for seed in range(count):
+        setup = Setup(fusion=seed % 3 > 0, tape=(3, 256)[seed % 2])
+        found = check_across(seed, setup, ("cpu", name), options)
+        assert found is None, report(seed, found[0], options, found[1])
+
+
+def test_a_disagreement_between_devices_is_noticed() -> None:
+    statements = [Statement("a = np.arange(3) * 0.1"), Statement("near(np.sum(a, axis=-1), 'sum', a)")]
+    wanted = reference(statements)
+    found = {name: compare(statements, wanted, Setup(name)) for name in ("cpu", "reference")}
+    assert disagreement(statements, wanted, found) is None
+    last = found["reference"][1].reads
+    last[0] = Near(numpy.nextafter(last[0].value, 1), kind="sum")
+    problem = disagreement(statements, wanted, found)
+    assert problem is not None
+    assert problem.place == 1
+    assert "reference" in problem.problem
 
 
 # Programs that failed once, each with the bug it found

@@ -271,8 +271,11 @@ def forget_everything() -> None:
         found.pending_bytes = 0
         found._plans.clear()
         found._launches.clear()
+        programs = getattr(found.backend, "_programs", {})
+        getattr(programs, "_found", programs).clear()
     geometry.collapse.cache_clear()
     geometry.memory_order.cache_clear()
+    schedule._loop_of.cache_clear()
     software._scratch.__dict__.clear()
 
 

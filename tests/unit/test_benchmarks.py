@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gpuxp
-from benchmarks import cases, machine, peers, plots, processes, results, tables, targets, timing
+from benchmarks import cases, machine, peers, plots, processes, results, tables, targets, timing, vendors
 from benchmarks.__main__ import main
 from benchmarks.case import FULL, TINY, Case
 from benchmarks.row import Row, Spread, spreads
@@ -64,9 +64,33 @@ def test_names_are_unique(scale):
     assert len(names) == len(set(names))
 
 
+@pytest.mark.parametrize("device", [d for d in gpuxp.devices() if d != "cpu"])
+def test_a_vendors_versions_give_numpys_result(device):
+    chosen = {name.split("[")[0] for name in cases.for_device(device, TINY)}
+    seen = set()
+    for case in (case for case in TINY_CASES.values() if case.series in chosen):
+        inputs = case.prepare(1000)
+        want = as_arrays(case.run(np, **inputs))
+        for name, work in vendors.works(device, case, inputs, 0).items():
+            got = work()
+            assert difference(want, as_arrays(got.get() if hasattr(got, "get") else got), 1e-3) == "", (case.name, name)
+            seen.add(name)
+    assert seen <= set(vendors.NAMES)
+    assert seen
+
+
 def test_targets_are_about_cases_that_exist():
     known = {case.name for case in cases.all_cases(FULL)} | set(processes.MEASURES)
     assert set(targets.RATIOS) <= known
+    assert {name for device in ("opencl:0", "mlx:cpu", "cuda:0") for name in cases.for_device(device, FULL)} <= known
+
+
+def test_the_targets_of_a_device_are_its_own(capsys):
+    run = run_of(row("chain3_f32", 1.0, mlx=2.0), row("add_f32[1000000]", mlx=0.5), device="mlx:cpu")
+    assert not targets.check(run)
+    shown = capsys.readouterr().out
+    assert "add_f32[1000000] 0.50" in shown
+    assert "1 hold, 1 do not" in shown
 
 
 def test_choose():

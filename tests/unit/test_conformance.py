@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from conformance import plugin, report, running, suite
+from conformance import allowed, plugin, report, running, suite
 from conformance.__main__ import main
 
 
@@ -115,3 +115,54 @@ def test_the_report_has_a_row_per_device(tmp_path):
     assert "| `opencl:0` | 0 | 1 |" in page
     assert "- `test_a.py::test_s`: flaky" in page
     assert "What the host ran for `opencl:0`: sort." in page
+    assert "[fallback-allowed-opencl.txt](../conformance/fallback-allowed-opencl.txt)" in page
+
+
+def refused(name: str, *ops: str) -> dict[str, object]:
+    reason = "opencl:0 cannot run it (no kernel\n of its own) and the fallback policy"
+    lines = [f"E   gpuxp.errors.FallbackError: {op}: {reason}" for op in ops]
+    return entry(name, "failed", call={"longrepr": "\n".join(lines)})
+
+
+def test_tests_that_need_the_host_are_told_from_failures():
+    found = summary_of(entry("test_a", "passed"), refused("test_b", "sort", "argsort", "sort"))
+    assert found["host"] == {"test_a.py::test_b": "argsort: no kernel of its own; sort: no kernel of its own"}
+    assert found["failures"] == []
+    assert running.problems(found, 1, whole=True) == []
+    failed = summary_of(refused("test_b", "sort"), entry("test_c", "failed", call={"longrepr": "E   assert 0"}))
+    assert running.problems(failed, 1, whole=True) == ["1 failed"]
+
+
+def test_the_list_of_tests_that_need_the_host(tmp_path):
+    found = {"test_a.py::test_b": "sort: no kernel of its own", "test_a.py::test_a": "linalg.qr: no kernel of its own"}
+    path = tmp_path / "list.txt"
+    assert allowed.read(path) == {}
+    allowed.write(path, "opencl:0", found)
+    assert allowed.read(path) == found
+    assert path.read_text().splitlines()[2].startswith("test_a.py::test_a  # linalg.qr")
+    assert allowed.judge({"x": "", "y": ""}, {"y": "", "z": ""}) == (["x"], ["z"])
+
+
+@pytest.mark.parametrize(
+    ("reasons", "right"),
+    [
+        ("linalg.qr: no kernel of its own", True),
+        ("exp: mlx:cpu has no complex128; linalg.eigh: no kernel of its own", True),
+        ("linalg.qr: no kernel of its own; sort: no kernel of its own", False),
+        ("linalg.cross: no kernel of its own", False),
+        ("exp: complex64 has no spelling", False),
+    ],
+)
+def test_what_the_host_may_do(reasons, right):
+    assert allowed.is_right(reasons) is right
+
+
+# How many tests of each list want more of the host than LAPACK and dtypes that the device lacks: it may only fall
+REST = {"opencl": 171, "mlx": 55}
+
+
+@pytest.mark.parametrize("backend", REST)
+def test_the_lists_may_only_shrink(backend):
+    listed = allowed.read(allowed.path_of(backend))
+    assert listed
+    assert sum(not allowed.is_right(reasons) for reasons in listed.values()) <= REST[backend]

@@ -37,6 +37,14 @@ Native = Callable[[Mapping[str, Any], Sequence[Operand], Sequence[Operand]], Non
 Launch = Callable[[tuple[int, ...], Sequence[Arg], Sequence[Any]], None]
 
 
+Staging = Callable[[int], np.ndarray[Any, Any]]  # gives bytes of the host's memory
+
+
+def pageable(nbytes: int) -> np.ndarray[Any, Any]:
+    """Return memory of the host as NumPy allocates it."""
+    return np.empty(nbytes, np.uint8)
+
+
 @dataclass(frozen=True)
 class Caps:
     """What a device can do; everything the runtime needs to know about it."""
@@ -48,6 +56,13 @@ class Caps:
     survives_fork: bool = False
     dlpack_device: tuple[int, int] = (1, 0)  # DLPack's name of the memory; other than the host's, a Mem has a `handle`
     share: Callable[[Any], np.ndarray[Any, Any]] | None = None  # a Mem as bytes of the host, where both use one memory
+    # run two launches (with shape, arguments and scalars) as one pass: the first writes only a temporary, which
+    # has no memory and which only the second reads; tells whether it did
+    pair: Callable[..., bool] | None = None
+    direct: Any = None  # compiled ufuncs for host arrays: `gpuxp.backends.direct.Direct`
+    takes: frozenset[int] = frozenset()  # DLPack device types whose arrays `take` copies
+    take: Callable[[Any, Operand], None] | None = None  # copy what offers DLPack into memory of the device
+    staging: Staging = pageable  # memory of the host that the device copies from fast
     description: str = ""
     info: Mapping[str, Any] = field(default_factory=dict)
     counters: Counter[str] = field(default_factory=Counter)  # what the device counts for itself; part of `stats()`

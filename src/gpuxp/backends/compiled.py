@@ -6,7 +6,7 @@ import ctypes
 import itertools
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -14,17 +14,22 @@ import numpy as np
 from ..codegen.layout import Layout
 from ..codegen.llvm import COLUMNS, render, scalar_words
 from ..config import config
+from ..dtypes import DType
 from ..errors import Unsupported
 from ..folding import fold
 from ..geometry import address
 from ..kernel import BLOCK, Kernel
-from ..threads import current_pool, quiet, threads_for
+from ..threads import current_pool, quiet, quiet_call, threads_for
 from .base import Arg
+from .crew import crew
+from .direct import make_total
 from .jit import build
 from .loops import find_loop
+from .pair import code as pair_driver
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
+_LONG = 1 << 20  # elements x instructions that are worth waking the crew
 _Function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
 
@@ -41,7 +46,11 @@ class Compiled:
                 raise Unsupported(f"NumPy has no loop for {call.op} that can be called")
             self.head.extend(found)
         self._code = build(source.text)
-        self.function = _Function(self._code.address)
+        self.address = self._code.address
+        self.function = _Function(self.address)
+        if crew() is not None:  # made where kernels are compiled, so that no launch waits for it
+            pair_driver()
+        self.folds = [_fold_of(r.op, kernel.body[r.value].dtype) for r in kernel.reductions]
 
     def over(self, shape: Shape, strides: Sequence[Shape]) -> Prepared:
         """Return a launch over loops of one geometry."""
@@ -53,18 +62,26 @@ class Prepared:
 
     def __init__(self, compiled: Compiled, shape: Shape, strides: Sequence[Shape]) -> None:
         kernel = compiled.kernel
-        self.kernel, self.shape, self._compiled = kernel, shape, compiled
+        self.kernel, self.shape, self._compiled, self._strides = kernel, shape, compiled, strides
         self.elements = math.prod(shape)
+        self._long = self.elements * len(kernel.body) >= _LONG
         step = min(shape[-1], config.tile)
         self.units = self._count(compiled.layout, step)
         results = {r.param for r in kernel.reductions}
-        self._first = len(compiled.head) + 1 + len(shape)  # where the addresses begin
+        self.code = compiled.address
+        self.extent = len(compiled.head) + 1  # where the shape begins in the table
+        self.first = self.extent + len(shape)  # where the addresses begin
         words = [*compiled.head, step, *shape, *(0 for _ in strides)]
         words += [word for param, s in enumerate(strides) if param not in results for word in s]
         self._scalars = len(words)
         words += [0] * sum(scalar_words(d) for d in kernel.scalars)
+        self.words = len(words)
         self._table = (ctypes.c_int64 * len(words))(*words)
-        self._at = ctypes.addressof(self._table)
+        self.table = ctypes.addressof(self._table)
+
+    def again(self) -> Prepared:
+        """Return the same launch with a table of its own."""
+        return self._compiled.over(self.shape, self._strides)
 
     def _count(self, layout: Layout, step: int) -> int:
         return self.elements // self.shape[-1] * -(-self.shape[-1] // step)
@@ -73,20 +90,28 @@ class Prepared:
         """Run the kernel."""
         self._run([address(a.mem) + a.offset for a in args], scalars)
 
-    def _run(self, addresses: list[int], scalars: Sequence[Any]) -> None:
-        """Hand out the units to the threads."""
-        table, at, function, units = self._table, self._at, self._compiled.function, self.units
-        table[self._first : self._first + len(addresses)] = cast("list[ctypes.c_int64 | int]", addresses)
-        place = self._scalars
+    def fill(self, addresses: list[int], scalars: Sequence[Any]) -> None:
+        """Write addresses and scalars into the table."""
+        table, place = self._table, self._scalars
+        table[self.first : self.first + len(addresses)] = cast("list[ctypes.c_int64 | int]", addresses)
         for scalar, dtype in zip(scalars, self.kernel.scalars, strict=True):
             for word in _words(np.asarray(scalar, dtype)):
                 table[place] = word
                 place += 1
+
+    def _run(self, addresses: list[int], scalars: Sequence[Any]) -> None:
+        """Hand out the units to the threads."""
+        self.fill(addresses, scalars)
+        at, function, units = self.table, self._compiled.function, self.units
         threads = threads_for(self.elements, units)
         if threads == 1:
             function(at, 0, units)
             return
         tasks = min(units, 4 * threads)
+        workers = crew()
+        if workers is not None:
+            workers.run(self.code, at, units, tasks, threads, self._long)
+            return
         numbers = itertools.count()
 
         def work() -> None:
@@ -101,27 +126,43 @@ class _Reduction(Prepared):
 
     def _count(self, layout: Layout, step: int) -> int:
         kept = self.shape[: self.kernel.kept]
-        self._kept = kept
-        self._partial = math.prod(kept), -(-math.prod(self.shape[self.kernel.kept :]) // BLOCK)
+        blocks = -(-math.prod(self.shape[self.kernel.kept :]) // BLOCK)
+        self._kept, self._partial = kept, (*kept, blocks)
         if not layout.columns:
             return math.prod(self._partial)
-        return math.prod(kept[:-1]) * -(-kept[-1] // COLUMNS) * self._partial[1]
+        return math.prod(kept[:-1]) * -(-kept[-1] // COLUMNS) * blocks
 
     def __call__(self, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
-        """Run the kernel."""
+        """Run the kernel, then combine what the blocks gave."""
         kernel = self.kernel
-        partial = {r.param: np.empty(self._partial, kernel.body[r.value].dtype) for r in kernel.reductions}
-        places = [
-            address(partial[p]) if p in partial else address(a.mem) + a.offset for p, a in enumerate(args)
-        ]  # fmt: skip
+        places = [address(a.mem) + a.offset for a in args]
+        partial = [np.empty(self._partial, kernel.body[r.value].dtype) for r in kernel.reductions]
+        for r, blocks in zip(kernel.reductions, partial, strict=True):
+            places[r.param] = address(blocks)
         self._run(places, scalars)
-        quiet(self._finish, partial, args)
-
-    def _finish(self, partial: dict[int, Array], args: Sequence[Arg]) -> None:
-        for r in self.kernel.reductions:
+        for r, blocks, total in zip(kernel.reductions, partial, self._compiled.folds, strict=True):
             arg = args[r.param]
-            target: Array = np.ndarray(self._kept, self.kernel.params[r.param], arg.mem, arg.offset, arg.strides)
-            target[...] = fold(r.op, partial[r.param][:, :, None]).reshape(self._kept)
+            target: Array = np.ndarray(self._kept, kernel.params[r.param], arg.mem, arg.offset, arg.strides)
+            if target.dtype == blocks.dtype:
+                quiet_call(total, blocks, target)
+            else:
+                target[...] = quiet_call(total, blocks)
+
+
+def _fold_of(op: str, dtype: DType) -> Callable[..., Array]:
+    """Return what combines the last axis, the blocks' results, into ``out``, or into a new array."""
+    if dtype.kind != "c":
+        total: Callable[..., Array] = make_total(op, dtype, 1)
+        return total
+
+    def folded(blocks: Array, out: Array | None = None) -> Array:
+        kept = blocks.shape[:-1]
+        result = quiet(fold, op, blocks.reshape(-1, blocks.shape[-1], 1)).reshape(kept)
+        if out is not None:
+            out[...] = result
+        return result
+
+    return folded
 
 
 def _words(scalar: Array) -> tuple[int, ...]:

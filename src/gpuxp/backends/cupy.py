@@ -15,13 +15,14 @@ from ..dtypes import SUPPORTED
 from ..errors import Unsupported
 from ..kernel import Kernel
 from . import diskcache
-from .base import Caps, Launch, Native
-from .cupynatives import natives
+from .base import Caps, Launch, Native, Operand
+from .cupynatives import natives, view
 from .launching import Grid, Programs
 
 Array = np.ndarray[Any, Any]
 _SHARED = 48 << 10  # bytes of shared memory that a block gets without being asked for more
 _MORE_SHARED = 8  # the attribute of a function that asks for more
+_CUDA = 2  # DLPack's kDLCUDA
 _NO_MEMORY = 2  # cudaErrorMemoryAllocation
 _DRIVER = "install NVIDIA's driver, or run nvidia-smi to see what is wrong with it"
 
@@ -82,7 +83,10 @@ class CudaBackend:
         self.caps = Caps(
             dtypes=frozenset(d for d, name in SUPPORTED.items() if name in CUDA.types),
             memory=int(found["totalGlobalMem"]),
-            dlpack_device=(2, number),  # kDLCUDA
+            dlpack_device=(_CUDA, number),
+            takes=frozenset({_CUDA}),
+            take=self._take,
+            staging=self._staging,
             description=f"{found['name'].decode()} (CUDA, compute capability {found['major']}.{found['minor']})",
             info={"driver": str(cupy.cuda.runtime.driverGetVersion()), "version": f"CuPy {cupy.__version__}"},
         )
@@ -133,6 +137,16 @@ class CudaBackend:
                 (mem.pointer + offset).copy_to_host_async(host.ctypes.data, host.nbytes, stream)
                 stream.synchronize()
 
+    def _staging(self, nbytes: int) -> Array:
+        """Return pinned memory, from CuPy's pool."""
+        return np.frombuffer(self.cupy.cuda.alloc_pinned_memory(max(nbytes, 1)), np.uint8, nbytes)
+
+    def _take(self, source: Any, target: Operand) -> None:
+        """Copy an array of CuPy's, or of another library on this GPU or another, that offers DLPack."""
+        with self.queue():
+            found = self.cupy.asarray(self.cupy.from_dlpack(source))  # on this GPU
+            view(self.cupy, target)[...] = found
+
     def sync(self) -> None:
         """Wait until everything launched has run."""
         with self.queue() as stream:
@@ -161,7 +175,8 @@ class CudaBackend:
                 try:
                     binary = cuda.compiler.compile_using_nvrtc(source, CUDA_OPTIONS, cache_in_memory=True)[0]
                 except cuda.compiler.CompileException as error:
-                    raise Unsupported(f"its compiler failed: {error}") from error
+                    log = str(error)
+                    raise Unsupported(f"its compiler failed: {log.splitlines()[0]}", f"{log}\n{source}") from error
                 diskcache.write(key, binary)
             module = cuda.function.Module()
             module.load(binary)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import weakref
 from functools import lru_cache
 from typing import Any
 
@@ -9,13 +11,31 @@ from ..codegen.llvm import ENTRY
 from ..threads import compiling
 from . import diskcache
 
+_alive: weakref.WeakSet[Code] = weakref.WeakSet()
+
 
 class Code:
     """Machine code in memory, for as long as this object lives."""
 
     def __init__(self, engine: Any, entry: str) -> None:
         self._engine = engine
-        self.address = int(engine.get_function_address(entry))
+        _alive.add(self)
+        self.address = self.at(entry)
+
+    def at(self, entry: str) -> int:
+        """Return the address of a function."""
+        return int(self._engine.get_function_address(entry))
+
+
+    def leave(self) -> None:
+        """Let the code outlive this object: the process ends, and LLVM's library may go first."""
+        self._engine.detach()
+
+
+@atexit.register
+def _leave() -> None:
+    for code in _alive:
+        code.leave()
 
 
 @lru_cache(maxsize=1)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from ..codegen.cstyle import COLUMNS, fits_by_value, render, stride_slots, struct_format
 from ..codegen.spelling import Dialect, component
 from ..dtypes import DType
+from ..errors import Unsupported
 from ..kernel import BLOCK, LANES, Inst, Kernel, Reduction
 from .base import Arg
 
@@ -235,6 +236,9 @@ class Program:
             strides = packed_strides((*outer, blocks), itemsize)
             partial[r.param] = Arg(self._machine.alloc(math.prod(outer) * blocks * itemsize), 0, strides)
         self._programs.get(first_pass(kernel))._reduce(shape, partial, scalars)
-        for r in kernel.reductions:
-            last = second_pass(r.op, kernel.body[r.value].dtype, kernel.params[r.param], kernel.kept)
-            self._programs.get(last).launch((*outer, blocks), [partial[r.param], args[r.param]], ())
+        try:
+            for r in kernel.reductions:
+                last = second_pass(r.op, kernel.body[r.value].dtype, kernel.params[r.param], kernel.kept)
+                self._programs.get(last).launch((*outer, blocks), [partial[r.param], args[r.param]], ())
+        except Unsupported as error:  # too late for the host: what the first pass stored cannot be taken back
+            raise RuntimeError(str(error)) from error

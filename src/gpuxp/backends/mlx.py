@@ -103,6 +103,8 @@ class Program:
         self._inputs, self._results = self._body.inputs, self._body.results
         self._cool = _HOT if _joins(kernel) and backend.can_compile else -1  # work until it is compiled; below 0, never
         self._compiled = False
+        self._units = [(dtype.itemsize,) for dtype in kernel.params]
+        self._plain = not kernel.reductions and not self._foreign and all(i.op != "index" for i in kernel.body)
         self._bare = [kernel.body[v].attr if kernel.body[v].op == "load" else None for v in self._results]
         self._finish = [
             (r, spell(r.op, (dtype, dtype)), cast(dtype, kernel.params[r.param]))
@@ -112,9 +114,36 @@ class Program:
 
     def launch(self, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
         """Run the kernel over a loop."""
-        with self._backend.queue():
+        backend = self._backend
+        with backend._lock, mx.stream(backend._stream):
             self._warm(math.prod(shape))
-            self._run(shape, args, scalars)
+            if not (self._plain and len(shape) == 1 and self._run_whole(shape, args, scalars)):
+                self._run(shape, args, scalars)
+
+    def _run_whole(self, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> bool:
+        """Run a map over whole allocations: the common case, with little work; return whether it is one."""
+        extent = shape[0]
+        for arg, unit in zip(args, self._units, strict=True):
+            if arg.offset or arg.strides != unit or arg.mem.size != extent * unit[0]:
+                return False
+        body = self._kernel.body
+        inputs = []
+        for number in self._inputs:
+            inst = body[number]
+            at = inst.attr
+            given = args[at].mem.flat(inst.dtype) if inst.op == "load" else literal(scalars[at], inst.dtype)
+            inputs.append(given)
+        found = dict(zip(self._results, self._compute(inputs), strict=True))
+        changed = []
+        for p, v in self._kernel.stores:
+            value = found[v]
+            if value.shape != shape:
+                value = mx.broadcast_to(value, shape)
+            mem = args[p].mem
+            mem.array = mx.contiguous(value)
+            changed.append(mem.array)
+        self._backend.start(changed)
+        return True
 
     def _warm(self, elements: int) -> None:
         if self._cool > 0:
@@ -229,13 +258,16 @@ class MLXBackend:
     def alloc(self, nbytes: int) -> Memory:
         """Return memory; MLX takes it when something is written."""
         if nbytes > self._capacity - mx.get_active_memory():
-            raise self._no_room(nbytes)
+            mx.clear_cache()
+            self.sync()  # what runs may hold memory that nobody needs after it
+            if nbytes > self._capacity - mx.get_active_memory():
+                raise self._no_room(nbytes)
         return Memory(nbytes)
 
     def _no_room(self, nbytes: int) -> MemoryError:
         return MemoryError(
             f"Unable to allocate {nbytes} bytes on {self.name} ({self.caps.description}): "
-            f"{mx.get_active_memory()} of {self._capacity} bytes are in use"
+            f"{max(self._capacity - mx.get_active_memory(), 0)} of {self._capacity} bytes are free"
         )
 
     def write(self, mem: Memory, offset: int, host: Array) -> None:

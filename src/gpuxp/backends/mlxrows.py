@@ -185,6 +185,36 @@ def _complex_multiply(x: MxArray, y: MxArray) -> MxArray:
     return _complex(real, mx.add(mx.multiply(a, d), mx.multiply(b, c)))
 
 
+def _complex_reciprocal(z: MxArray) -> MxArray:
+    a, b = mx.real(z), mx.imag(z)
+    wide = mx.less_equal(mx.abs(b), mx.abs(a))
+    ratio = mx.where(wide, mx.divide(b, a), mx.divide(a, b))
+    whole = mx.where(wide, mx.add(a, mx.multiply(b, ratio)), mx.add(mx.multiply(a, ratio), b))
+    real, imag = mx.divide(mx.where(wide, 1, ratio), whole), mx.divide(mx.where(wide, ratio, 1), whole)
+    return _complex(real, mx.negative(imag))
+
+
+def _complex_sign(z: MxArray) -> MxArray:
+    a, b, size = mx.real(z), mx.imag(z), _complex_absolute(z)
+    endless = mx.isinf(size)
+    parts = [mx.where(endless, mx.where(mx.isinf(p), mx.sign(p), 0), mx.divide(p, size)) for p in (a, b)]
+    lost = mx.logical_or(mx.isnan(size), mx.logical_and(mx.isinf(a), mx.isinf(b)))
+    return _complex(*(mx.where(lost, math.nan, mx.where(mx.equal(size, 0), 0, p)) for p in parts))
+
+
+def _complex_expm1(z: MxArray) -> MxArray:
+    """``expm1(x) cos(y) - 2 sin(y / 2)**2`` and ``exp(x) sin(y)``, with the standard's special cases."""
+    x, y = mx.real(z), mx.imag(z)
+    mid = _sin(mx.multiply(y, 0.5))
+    real = mx.subtract(mx.multiply(mx.expm1(x), _cos(y)), mx.multiply(2, mx.square(mid)))
+    imag = mx.multiply(_exp(x), _sin(y))
+    wild = mx.logical_not(mx.isfinite(y))
+    low, high = mx.logical_and(wild, mx.equal(x, -math.inf)), mx.logical_and(wild, mx.equal(x, math.inf))
+    real = mx.where(mx.equal(y, 0), mx.expm1(x), mx.where(low, -1, mx.where(high, math.inf, real)))
+    imag = mx.where(low, 0, imag)
+    return _complex(real, mx.where(mx.equal(y, 0), y, imag))
+
+
 def _complex_absolute(x: MxArray) -> MxArray:
     return mx.where(mx.logical_or(mx.isinf(mx.real(x)), mx.isinf(mx.imag(x))), math.inf, mx.abs(x))
 
@@ -285,6 +315,12 @@ _row("heaviside", "f", _heaviside)
 _row("exp", "f", _exp)
 _row("exp2", "f", _single(_exp2))
 _row("expm1 log log2 log10 log1p tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh arctan2", "f")
+_row("exp sqrt log log2 log10 log1p sin cos tan sinh cosh tanh", "c")
+_row("arcsin arccos arctan arcsinh arccosh arctanh", "c")
+_row("rint", "c", mx.round)
+_row("expm1", "c", _complex_expm1)
+_row("reciprocal", "c", _complex_reciprocal)
+_row("sign", "c", _complex_sign)
 _row("sin", "f", _sin)
 _row("cos", "f", _cos)
 _row("logaddexp", "f", _logaddexp(_exp, math.log(2), 1.0))

@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from ..kernel import Kernel
 from .base import Caps, Launch, Native
 from .launching import Grid, Programs
 from .openclgather import natives as gathering
+from .opencllibrary import natives
 
 try:
     import pyopencl as cl
@@ -135,29 +136,40 @@ class OpenCLBackend:
         self._programs = Programs(self)
         self.units = device.max_compute_units
         self.local_bytes = device.local_mem_size // 2
-        self.library = {**gathering(self)}
         self.caps = Caps(
             dtypes=frozenset(d for d, name in SUPPORTED.items() if name in types),
             max_params=min(32, device.max_parameter_size // 16),
             memory=device.max_mem_alloc_size,
             share=self._share if device.type & cl.device_type.CPU else None,
+            staging=self._staging,
             dlpack_device=(4, int(which.rpartition(":")[2])),  # kDLOpenCL
             description=f"{device.name.strip()} ({device.platform.name.strip()})",
-            info={"driver": device.driver_version, "version": device.version},
+            info={"driver": device.driver_version, "version": device.version.strip(), "memory": device.global_mem_size},
         )
+        self.library = {**natives(self), **gathering(self)}
+
+    @property
+    def queue(self) -> Any:
+        """PyOpenCL's queue, for other libraries."""
+        return self._queue
 
     def alloc(self, nbytes: int) -> Memory:
-        """Return memory from the pool; when it is out, give back what the pool holds and try once more."""
+        """Return memory from the pool."""
+        return Memory(self._with_room(nbytes, lambda: self._pool.allocate(max(nbytes, 1))), nbytes)
+
+    def _with_room(self, nbytes: int, take: Callable[[], Any]) -> Any:
+        """Call what takes memory; when it is out, give back what the pool holds and try once more."""
         for last in (False, True):
             try:
-                return Memory(self._pool.allocate(max(nbytes, 1)), nbytes)
+                return take()
             except cl.Error as error:
                 if cl.status_code.to_string(error.code) not in _OUT_OF_MEMORY:
                     raise
                 if last:
+                    total = self.device.global_mem_size
                     raise MemoryError(
                         f"Unable to allocate {nbytes} bytes on {self.name} ({self.caps.description}): "
-                        f"{self._pool.active_bytes} bytes are in use"
+                        f"{max(total - self._pool.managed_bytes, 0)} of {total} bytes are free"
                     ) from error
                 self._queue.finish()
                 self._pool.free_held()
@@ -172,6 +184,14 @@ class OpenCLBackend:
         """Copy from the device into a contiguous host array."""
         if host.nbytes:
             cl.enqueue_copy(self._queue, host, mem.buffer, src_offset=offset, is_blocking=True)
+
+    def _staging(self, nbytes: int) -> Array:
+        """Return pinned memory: what the driver itself allocates for the host, mapped as long as the array lives."""
+        flags = cl.mem_flags.READ_WRITE | cl.mem_flags.ALLOC_HOST_PTR
+        buffer = cl.Buffer(self._context, flags, max(nbytes, 1))
+        access = cl.map_flags.READ | cl.map_flags.WRITE
+        mapped: Array = cl.enqueue_map_buffer(self._queue, buffer, access, 0, (nbytes,), np.uint8)[0]
+        return mapped
 
     def _share(self, mem: Memory) -> Array:
         """Map memory for the host: on a device that is the CPU the mapping is the memory itself, and stays valid."""
@@ -193,11 +213,16 @@ class OpenCLBackend:
 
     def build(self, source: str) -> Any:
         """Compile source text and return its kernel."""
+        return cl.Kernel(self.program(source), ENTRY)
+
+    def program(self, source: str) -> Any:
+        """Compile source text."""
         try:
-            program = cl.Program(self._context, source).build(self._options, cache_dir=False)  # that cache unpickles
+            return cl.Program(self._context, source).build(self._options, cache_dir=False)  # that cache unpickles
         except cl.Error as error:
-            raise Unsupported(f"its compiler failed: {error}") from error
-        return cl.Kernel(program, ENTRY)
+            log = str(error)
+            first = next((line for line in log.splitlines() if "error:" in line), log.splitlines()[0])
+            raise Unsupported(f"its compiler failed: {first.strip()}", f"{log}\n{source}") from error
 
     def enqueue(self, built: Any, grid: Grid, mems: Sequence[Any], packed: bytes, by_value: bool) -> None:
         """Start a kernel."""
@@ -212,4 +237,18 @@ class OpenCLBackend:
             built.set_arg(place, given.buffer)
         if grid.scratch:
             built.set_arg(place + 1, cl.LocalMemory(grid.scratch))
-        cl.enqueue_nd_range_kernel(self._queue, built, grid.items, grid.threads)
+        needed = sum(mem.size for mem in mems)  # a driver may find room for its buffers only now
+        self._with_room(needed, lambda: cl.enqueue_nd_range_kernel(self._queue, built, grid.items, grid.threads))
+
+    def start(self, built: Any, groups: int, threads: int, args: Sequence[Any]) -> None:
+        """Start a kernel: memory, integers (as ``long``) and NumPy scalars are its arguments."""
+        for place, value in enumerate(args):
+            if type(value) is Memory:
+                built.set_arg(place, value.buffer)
+            else:
+                built.set_arg(place, np.int64(value) if type(value) is int else value)
+        cl.enqueue_nd_range_kernel(self._queue, built, (groups * threads,), (threads,))
+
+    def clear(self, mem: Memory, offset: int, nbytes: int) -> None:
+        """Fill memory with zeros."""
+        cl.enqueue_fill_buffer(self._queue, mem.buffer, np.uint8(0), offset, nbytes)

@@ -62,9 +62,10 @@ class _Reduce:
         """Whether kept elements are closer in memory than reduced ones."""
         if self.n_kept < 2 or not self.reduced:
             return False
-        loads = [self.arrays[p] for _, p in self.program.loads]
+        params = (*(p for _, p in self.program.loads), *(p for p, _ in self.program.kernel.stores))
+        used = [self.arrays[p] for p in params]
         k, r = len(self.kept) - 1, len(self.kept) + len(self.reduced) - 1
-        return sum(abs(a.strides[k]) for a in loads) < sum(abs(a.strides[r]) for a in loads)
+        return sum(abs(a.strides[k]) for a in used) < sum(abs(a.strides[r]) for a in used)
 
     def run(self, spread: Spread) -> None:
         """Do all tasks, then combine the blocks."""

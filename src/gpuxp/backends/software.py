@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import os
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any
@@ -20,12 +22,15 @@ from ..dtypes import SUPPORTED
 from ..kernel import Kernel
 from ..threads import current_pool, quiet, threads_for
 from .base import Arg, Caps, Launch, Native
+from .direct import Direct
 from .pool import Pool
 from .reduce import reduce_tiles
 from .tier import Tier
 from .tiles import Grid, Program, Scratch
 
 Array = np.ndarray[Any, Any]
+Shape = tuple[int, ...]
+_PAIRED = 1 << 17  # elements from which a temporary leaves the cache, so that two kernels had better share a pass
 _KEPT = 1 << 30  # bytes of free memory that are kept for new results, on a large machine
 
 
@@ -41,14 +46,19 @@ class SoftwareBackend:
 
     def __init__(self, library: Mapping[str, Native] | None = None) -> None:
         self.library: Mapping[str, Native] = library or {}
+        counters: Counter[str] = Counter()
         self.caps = Caps(
             dtypes=frozenset(SUPPORTED),
             host_visible=True,
             max_params=64,
             memory=_physical_memory(),
             survives_fork=True,
+            direct=Direct(counters),
+            pair=self._pair,
             description=f"software GPU, {num_threads()} threads",
+            counters=counters,
         )
+        self._pairs: Any = None
         self.pool = Pool(min(_KEPT, self.caps.memory // 16), self.caps.counters)
 
     def alloc(self, nbytes: int) -> Array:
@@ -72,12 +82,41 @@ class SoftwareBackend:
 
     def compile(self, kernel: Kernel) -> Launch:
         """Return a launch of the tile interpreter, and of compiled code once the kernel is hot."""
-        interpret, tier = _interpreted(kernel), Tier(kernel, self.caps.counters)
+        return _TieredLaunch(_interpreted(kernel), Tier(kernel, self.caps.counters))
 
-        def launch(shape: tuple[int, ...], args: Sequence[Arg], scalars: Sequence[Any]) -> None:
-            (tier.choose(shape, args) or interpret)(shape, args, scalars)
+    def _pair(
+        self, launches: tuple[Any, Any], shape: Shape, args: tuple[Any, Any], scalars: tuple[Any, Any],
+        shared: tuple[int, int],
+    ) -> bool:  # fmt: skip
+        """Run two launches as one pass, if both are compiled and their geometry lets them."""
+        if math.prod(shape) < _PAIRED:
+            return False
+        found = [launch.tier.choose(shape, a) for launch, a in zip(launches, args, strict=True)]
+        if None in found:
+            return False
+        if self._pairs is None:
+            from .pair import Pairs  # the compiler is there by now
 
-        return launch
+            self._pairs = Pairs(self.caps.counters)
+        done: bool = self._pairs.run(tuple(found), args, scalars, shared)
+        return done
+
+
+class _TieredLaunch:
+    """A launch of the tile interpreter, and of compiled code once the kernel is hot."""
+
+    def __init__(self, interpret: Launch, tier: Tier) -> None:
+        self._interpret, self.tier = interpret, tier
+
+    def __call__(self, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
+        """Run the kernel."""
+        compiled = self.tier.choose(shape, args)
+        if compiled is not None:
+            compiled(shape, args, scalars)
+            return
+        started = time.perf_counter()
+        self._interpret(shape, args, scalars)
+        self.tier.spent(shape, args, time.perf_counter() - started)
 
 
 def _interpreted(kernel: Kernel) -> Launch:

@@ -11,7 +11,7 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..codegen.layout import Layout
 from ..config import config
@@ -24,9 +24,9 @@ from .base import Arg
 if TYPE_CHECKING:
     from .compiled import Compiled, Prepared
 
+T = TypeVar("T")
 Shape = tuple[int, ...]
-HOT = 1 << 25  # elements x instructions that the interpreter does before a kernel is worth a compile (about 10 ms)
-CALL = 1 << 11  # elements that the interpreter could do in the time that one instruction's call takes
+HOT = 0.01  # seconds that the interpreter spends on a kernel before a compile is worth as much
 _GEOMETRIES = 64  # prepared launches that one kernel keeps
 _FEW = 16  # so few reduced elements leave the lanes of a row empty
 
@@ -48,8 +48,8 @@ def _by_columns(kernel: Kernel, shape: Shape, args: Sequence[Arg]) -> bool:
     kept, last = kernel.kept - 1, kernel.ndim - 1
     if kept < 0 or last == kept or shape[kept] < 2:
         return False
-    loads = [args[i.attr].strides for i in kernel.body if i.op == "load"]
-    near = sum(abs(s[kept]) for s in loads) < sum(abs(s[last]) for s in loads)
+    used = (*(i.attr for i in kernel.body if i.op == "load"), *(p for p, _ in kernel.stores))
+    near = sum(abs(args[p].strides[kept]) for p in used) < sum(abs(args[p].strides[last]) for p in used)
     return near or math.prod(shape[kernel.kept :]) < _FEW
 
 
@@ -58,15 +58,15 @@ class Tier:
 
     def __init__(self, kernel: Kernel, counters: Counter[str]) -> None:
         self._kernel, self._counters = kernel, counters
-        self._work: Counter[Layout] = Counter()
+        self._spent: dict[Layout, float] = {}  # seconds of the interpreter
         self._compiled: dict[Layout, Compiled | None] = {}  # None: on its way, or impossible
         self._prepared: OrderedDict[Any, Prepared] = OrderedDict()
 
     def choose(self, shape: Shape, args: Sequence[Arg]) -> Prepared | None:
         """Return compiled code for a launch, or None while the interpreter has to do it.
 
-        A layout of a kernel is compiled, by another thread, once the interpreter has done `HOT` elements times
-        instructions of it, calls included: as much work as a compile costs. ``GPUXP_TIER`` overrides that.
+        A layout of a kernel is compiled, by another thread, once the interpreter has spent `HOT` seconds on it: about
+        as long as a compile takes. ``GPUXP_TIER`` overrides that.
         """
         if config.tier == "interpreter" or 0 in shape:
             return None
@@ -84,36 +84,48 @@ class Tier:
 
     def _prepare(self, shape: Shape, args: Sequence[Arg]) -> Prepared | None:
         layout = layout_of(self._kernel, shape, args)
-        if layout not in self._compiled:
-            if config.tier == "compiled":
-                self._compile(layout)
-            else:
-                self._work[layout] += (math.prod(shape) + CALL) * len(self._kernel.body)
-                if self._work[layout] >= HOT:
-                    self._compiled[layout] = None
-                    _compiler.call(partial(self._compile, layout))
+        if layout not in self._compiled and config.tier == "compiled":
+            self._compile(layout)
         found = self._compiled.get(layout)
         return found.over(shape, [a.strides for a in args]) if found is not None else None
+
+    def spent(self, shape: Shape, args: Sequence[Arg], seconds: float) -> None:
+        """Note what the interpreter took for a launch."""
+        layout = layout_of(self._kernel, shape, args)
+        if layout in self._compiled or config.tier != "auto":
+            return
+        self._spent[layout] = self._spent.get(layout, 0.0) + seconds
+        if self._spent[layout] >= HOT:
+            self._compiled[layout] = None
+            _compiler.call(partial(self._compile, layout))
 
     def _compile(self, layout: Layout) -> None:
         with compiling:
             self._compiled[layout] = self._try(layout)
 
     def _try(self, layout: Layout) -> Compiled | None:
-        try:
+        def make() -> Compiled:
             from .compiled import Compiled
 
-            found = Compiled(self._kernel, layout)
-        except Unsupported:
-            self._counters["not_compiled"] += 1
-        except Exception as error:  # a machine without LLVM, say: the interpreter goes on
-            self._counters["compile_errors"] += 1
-            if config.debug:
-                print(f"gpuxp cpu could not compile a kernel: {error!r}\n{self._kernel.pretty()}", file=sys.stderr)
-        else:
-            self._counters["compiled_kernels"] += 1
-            return found
-        return None
+            return Compiled(self._kernel, layout)
+
+        return attempt(make, self._kernel.pretty, self._counters)
+
+
+def attempt(make: Callable[[], T], what: Callable[[], str], counters: Counter[str]) -> T | None:
+    """Return what a compile makes, or None: the interpreter goes on without it, on a machine without LLVM, say."""
+    try:
+        found = make()
+    except Unsupported:
+        counters["not_compiled"] += 1
+    except Exception as error:
+        counters["compile_errors"] += 1
+        if config.debug:
+            print(f"gpuxp cpu could not compile: {error!r}\n{what()}", file=sys.stderr)
+    else:
+        counters["compiled_kernels"] += 1
+        return found
+    return None
 
 
 class _Compiler:
@@ -190,6 +202,11 @@ def _ensured(function: Vectorised) -> None:
 
 
 Vectorised.compiler = staticmethod(_compile_function)
+
+
+def compile_later(job: Callable[[], None]) -> None:
+    """Have the compiling thread call a function."""
+    _compiler.call(job)
 
 
 def settle() -> None:

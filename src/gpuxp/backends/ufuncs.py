@@ -7,12 +7,13 @@ field read here is checked against what Python says.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from ..dtypes import FLOAT64, DType
+from ..dtypes import DType
 
 _HEAD = object.__basicsize__
 _kept: list[Any] = []  # what ufuncs point to lives as long as the process
@@ -45,25 +46,37 @@ def address_of(ufunc: Any, dtypes: tuple[DType, ...]) -> tuple[int, int] | None:
     return None
 
 
-@lru_cache(maxsize=1)
-def _constructor() -> Any:
-    """Return NumPy's ``PyUFunc_FromFuncAndData``, the second entry of its C interface for ufuncs."""
+_PLAIN, _SIGNED = 1, 31  # entries of NumPy's C interface: PyUFunc_FromFuncAndData, and that with a signature
+
+
+@lru_cache(maxsize=2)
+def _constructor(entry: int) -> Any:
+    """Return a function of NumPy's C interface that makes ufuncs."""
     capsule = np._core._multiarray_umath._UFUNC_API  # type: ignore[attr-defined]
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype, pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
     table = ctypes.cast(pointer(capsule, None), ctypes.POINTER(ctypes.c_void_p))
     plain, text = ctypes.c_int, ctypes.c_char_p
-    make = ctypes.PYFUNCTYPE(ctypes.py_object, *(ctypes.c_void_p,) * 3, plain, plain, plain, plain, text, text, plain)
-    return make(table[1])
+    types = (*(ctypes.c_void_p,) * 3, plain, plain, plain, plain, text, text, plain)
+    return ctypes.PYFUNCTYPE(ctypes.py_object, *types, *((text,) if entry == _SIGNED else ()))(table[entry])
 
 
-def as_ufunc(code: Any, slow: tuple[int, int], name: str) -> Any:
-    """Return a ufunc of one float64 around compiled code; its data is another loop, for what the code leaves to it."""
-    other = (ctypes.c_void_p * 2)(*slow)
-    functions = (ctypes.c_void_p * 1)(code.address)
-    data = (ctypes.c_void_p * 1)(ctypes.addressof(other))
-    types = (ctypes.c_byte * 2)(FLOAT64.num, FLOAT64.num)
+def make_ufunc(
+    code: Any, address: int, words: Sequence[int], dtypes: tuple[DType, ...], name: str, signature: str = ""
+) -> Any:
+    """Return a ufunc around one compiled loop for these dtypes, inputs then output; the loop's data are `words`.
+
+    `code` is what has to live as long as the ufunc; a generalized ufunc has a signature.
+    """
+    held = (ctypes.c_int64 * len(words))(*words)
+    functions = (ctypes.c_void_p * 1)(address)
+    data = (ctypes.c_void_p * 1)(ctypes.addressof(held))
+    types = (ctypes.c_byte * len(dtypes))(*(d.num for d in dtypes))
     text = name.encode()
-    _kept.extend((code, other, functions, data, types, text))
+    _kept.extend((code, held, functions, data, types, text))
     place = [ctypes.addressof(x) for x in (functions, data, types)]
-    return _constructor()(*place, 1, 1, 1, -1, text, b"", 0)
+    if not signature:
+        return _constructor(_PLAIN)(*place, 1, len(dtypes) - 1, 1, -1, text, b"", 0)
+    spelled = signature.encode()
+    _kept.append(spelled)
+    return _constructor(_SIGNED)(*place, 1, len(dtypes) - 1, 1, -1, text, b"", 0, spelled)

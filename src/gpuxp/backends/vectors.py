@@ -11,7 +11,7 @@ from ..ops import result_dtype
 from ..threads import compiling
 from ..vectormath import LIMIT, Vectorised
 from .jit import build
-from .ufuncs import address_of, as_ufunc
+from .ufuncs import address_of, make_ufunc
 
 
 class _Body:
@@ -48,5 +48,6 @@ def ensure(function: Vectorised) -> Any:
             if slow is None:
                 raise RuntimeError(f"NumPy's loop of {function.ufunc.__name__} was not found")
             code = build(render_loop(_kernel(function), LIMIT), LOOP)
-            function.compiled = as_ufunc(code, slow, function.ufunc.__name__)
+            # the loop's data is another loop, for what it leaves to it
+            function.compiled = make_ufunc(code, code.address, slow, (FLOAT64, FLOAT64), function.ufunc.__name__)
         return function.compiled

@@ -11,6 +11,7 @@ import numpy as np
 from ..dtypes import BOOL, DType
 from ..errors import Unsupported
 from ..ops import ELEMENTWISE
+from . import complexmath
 
 
 @dataclass(frozen=True)
@@ -199,6 +200,7 @@ _HELPERS = {
     "  const int e = ilogb(most);\n"
     "  const {R} u = ldexp(x, -e), v = ldexp(y, -e);\n"
     "  return ldexp(sqrt(u * u + v * v), e);\n}}",
+    **complexmath.HELPERS,
 }
 _CALL = re.compile(r"gpx_([a-z]+)_(\w+)")
 _SIGNED_ONE_WORD = ("int8", "int16", "int32", "uint8", "uint16")  # NumPy converts floats to these through int32

@@ -1,0 +1,151 @@
+"""Two compiled map kernels as one pass over memory: see `gpuxp.codegen.llvmpair`."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from ..codegen.llvmpair import FINISH, PAIR, WORDS, render_pair
+from ..config import config, num_threads
+from ..geometry import address, c_strides
+from ..kernel import Kernel
+from .base import Arg
+from .crew import crew
+from .jit import Code, build
+from .pool import aligned
+
+if TYPE_CHECKING:
+    from .compiled import Prepared
+
+Shape = tuple[int, ...]
+Link = tuple[int, int]  # the temporary among the parameters of each
+Both = tuple[Sequence[Any], Sequence[Any]]  # of the first kernel and of the second
+_BLOCK = 1 << 14  # elements of a block, about
+_BANDS = 2  # a thread's
+_WORTH = 4  # how many times its scratch memory the temporary has to be
+_KEPT = 64
+
+
+@lru_cache(maxsize=1)
+def code() -> Code:
+    """Return the driver; made by the compiling thread."""
+    return build(render_pair(), PAIR)
+
+
+def reach(kernels: tuple[Kernel, Kernel], shape: Shape, args: Both, shared: Link) -> tuple[int, int] | None:
+    """Return how many rows the second kernel has to stay behind the first, and how far ahead the first one reads.
+
+    None if the two cannot share a pass: what the second writes and the first reads of one buffer have to be the same
+    rows, moved. `shared` is the temporary among the parameters of each.
+    """
+    packed = c_strides(shape, kernels[0].params[shared[0]].itemsize)
+    if any(i.op == "index" for k in kernels for i in k.body) or args[0][shared[0]].strides != packed:
+        return None
+    reads, looks = ({i.attr for i in k.body if i.op == "load"} for k in kernels)
+    ahead = behind = 0
+    for written, _ in kernels[1].stores:
+        w = args[1][written]
+        if w.strides[0] <= 0 or any(_differs(args[1][p], w) for p in looks - {shared[1]}):
+            return None
+        inner = sum(abs(s) * (n - 1) for s, n in zip(w.strides[1:], shape[1:], strict=True))
+        span = inner + kernels[1].params[written].itemsize  # of a row, in bytes
+        for v in (args[0][p] for p in reads):
+            if v.mem is not w.mem:
+                continue
+            if v.strides != w.strides:
+                return None
+            apart = v.offset - w.offset
+            behind = max(behind, -(-(span - apart) // w.strides[0]) - 1)
+            ahead = max(ahead, -(-(span + apart) // w.strides[0]) - 1)
+    return behind, ahead
+
+
+def _differs(read: Arg, written: Arg) -> bool:
+    """Whether a kernel reads other elements of the buffer than those it writes."""
+    return read.mem is written.mem and (read.offset, read.strides) != (written.offset, written.strides)
+
+
+class Pairs:
+    """The pairs of one device."""
+
+    def __init__(self, counters: Counter[str]) -> None:
+        self._counters = counters
+        self._known: OrderedDict[Any, Pair | None] = OrderedDict()
+
+    def run(self, prepared: tuple[Prepared, Prepared], args: Both, scalars: Both, shared: Link) -> bool:
+        """Run two launches as one pass, if that can be; the temporary that they share has no memory."""
+        buffers: dict[int, int] = {}  # in order of appearance
+        places = [(buffers.setdefault(id(a.mem), len(buffers)), a.offset) for a in (*args[0], *args[1])]
+        key = (*prepared, shared, *places)
+        if key in self._known:
+            found = self._known[key]
+        else:
+            found = self._known[key] = _make(prepared, args, shared)
+            if len(self._known) > _KEPT:
+                self._known.popitem(last=False)
+        if found is None:
+            return False
+        found.run(args, scalars)
+        self._counters["paired_launches"] += 1
+        return True
+
+
+def _make(prepared: tuple[Prepared, Prepared], args: Both, shared: Link) -> Pair | None:
+    shape = prepared[0].shape
+    kernels = prepared[0].kernel, prepared[1].kernel
+    if prepared[1].shape != shape or any(p.words > WORDS for p in prepared):
+        return None
+    found = reach(kernels, shape, args, shared) if crew() is not None else None
+    if found is None:
+        return None
+    behind, ahead = found
+    block = max(_BLOCK // math.prod(shape[1:]), behind, 1)
+    if _WORTH * (2 * behind + ahead + block) > shape[0] or ahead + behind + 2 * block > shape[0]:
+        return None
+    return Pair(prepared, args, shared, block, behind, ahead)
+
+
+class Pair:
+    """Two launches over one geometry, ready to run together; one thread at a time may do so."""
+
+    def __init__(
+        self, prepared: tuple[Prepared, Prepared], args: Both, shared: Link, block: int, behind: int, ahead: int
+    ) -> None:
+        shape = prepared[0].shape
+        self._prepared = tuple(p.again() for p in prepared)  # with tables of its own: the two may be one kernel
+        self._shared = shared
+        self._width = math.prod(shape[1:]) * prepared[0].kernel.params[shared[0]].itemsize
+        self.bands = min(_BANDS * num_threads(), shape[0] // (ahead + behind + 2 * block))
+        share = -(-(ahead + 2 * behind + block) * self._width // 64) * 64
+        self._scratch = aligned(self.bands * share)
+        self._tables: list[Any] = []
+        places = [self._describe(n, shape, args[n]) for n in (0, 1)]
+        words = (*places, shape[0], self.bands, block, ahead, behind, address(self._scratch), share, self._width)
+        self._context = (ctypes.c_int64 * len(words))(*words)
+
+    def _describe(self, number: int, shape: tuple[int, ...], args: Sequence[Arg]) -> int:
+        """Write down a kernel's launch; return the address."""
+        ready = self._prepared[number]
+        step = min(shape[-1], config.tile)
+        inner = math.prod(shape[1:-1]) * -(-shape[-1] // step) if len(shape) > 1 else 0
+        strides = (ctypes.c_int64 * len(args))(*(a.strides[0] for a in args))
+        words = (ready.code, ready.table, ready.words, ready.extent, ready.first, len(args), self._shared[number],
+                 ctypes.addressof(strides), inner, step)  # fmt: skip
+        description = (ctypes.c_int64 * len(words))(*words)
+        self._tables += [strides, description]
+        return ctypes.addressof(description)
+
+    def run(self, args: Both, scalars: Both) -> None:
+        """Run both kernels; the temporary has no memory."""
+        for number, ready in enumerate(self._prepared):
+            shared = self._shared[number]
+            ready.fill([0 if p == shared else address(a.mem) + a.offset for p, a in enumerate(args[number])],
+                       scalars[number])  # fmt: skip
+        at, workers, driver = ctypes.addressof(self._context), crew(), code()
+        assert workers is not None
+        workers.run(driver.address, at, self.bands, self.bands, num_threads(), True)
+        workers.run(driver.at(FINISH), at, self.bands, self.bands, 1, False)

@@ -1,0 +1,147 @@
+"""Ufuncs' inner loops over packed memory, in LLVM IR: a reduction of rows, a conversion."""
+
+from __future__ import annotations
+
+from ..dtypes import DType
+from ..kernel import BLOCK, Inst, Kernel, Reduction
+from .layout import Layout
+from .llvm import ENTRY, render
+from .llvmops import memory_type
+
+TOTAL, MAP = "gpuxp_total", "gpuxp_map"
+_LONG = 1 << 20  # elements that are worth waking the crew
+
+_TEXT = """
+; %data: the address that runs a function on several threads, its state, how many elements are worth another thread, and
+; the most helpers
+define void @gpuxp_total(ptr %args, ptr %dims, ptr %steps, ptr %data) #0 {
+entry:
+  %table = alloca [5 x i64]
+  %partial = alloca [PARTIALS x TYPE], align 64
+  %t.n = getelementptr i64, ptr %table, i64 1
+  %t.from = getelementptr i64, ptr %table, i64 2
+  %t.to = getelementptr i64, ptr %table, i64 3
+  %t.step = getelementptr i64, ptr %table, i64 4
+  %n.at = getelementptr i64, ptr %dims, i64 1
+  %y.at = getelementptr ptr, ptr %args, i64 1
+  %step.y.at = getelementptr i64, ptr %steps, i64 1
+  %state.at = getelementptr i64, ptr %data, i64 1
+  %least.at = getelementptr i64, ptr %data, i64 2
+  %most.at = getelementptr i64, ptr %data, i64 3
+  %rows = load i64, ptr %dims
+  %n = load i64, ptr %n.at
+  %x.first = load ptr, ptr %args
+  %y.first = load ptr, ptr %y.at
+  %step.x = load i64, ptr %steps
+  %step.y = load i64, ptr %step.y.at
+  %run = load ptr, ptr %data
+  %state = load ptr, ptr %state.at
+  %least = load i64, ptr %least.at
+  %most = load i64, ptr %most.at
+  %above = add i64 %n, LAST
+  %blocks = udiv i64 %above, BLOCK
+  %shares = sdiv i64 %n, %least
+  %spare = sub i64 %shares, 1
+  %helpers = call i64 @llvm.smin.i64(i64 %spare, i64 %most)
+  %threads = add i64 %helpers, 1
+  %tasks = mul i64 %threads, 4
+  %large = icmp sgt i64 %n, LONG
+  %long = zext i1 %large to i64
+  %many = icmp sgt i64 %helpers, 0
+  store i64 SIZE, ptr %t.step
+  store ptr %partial, ptr %t.to
+  %any = icmp sgt i64 %rows, 0
+  br i1 %any, label %row, label %end
+row:
+  %k = phi i64 [ 0, %entry ], [ %k.next, %done ]
+  %x.by = mul i64 %k, %step.x
+  %y.by = mul i64 %k, %step.y
+  %x = getelementptr i8, ptr %x.first, i64 %x.by
+  %y = getelementptr i8, ptr %y.first, i64 %y.by
+  store i64 %n, ptr %t.n
+  store ptr %x, ptr %t.from
+  br i1 %many, label %together, label %alone
+together:
+  call void %run(ptr %state, ptr @gpuxp_kernel, ptr %table, i64 %blocks, i64 %tasks, i64 %helpers, i64 %long)
+  br label %fold
+alone:
+  call void @gpuxp_kernel(ptr %table, i64 0, i64 %blocks)
+  br label %fold
+fold:
+  %left = phi i64 [ %blocks, %together ], [ %blocks, %alone ], [ %fewer, %again ]
+  %more = icmp ugt i64 %left, 1
+  br i1 %more, label %again, label %done
+again:
+  store i64 %left, ptr %t.n
+  store ptr %partial, ptr %t.from
+  %rounded = add i64 %left, LAST
+  %fewer = udiv i64 %rounded, BLOCK
+  call void @gpuxp_kernel(ptr %table, i64 0, i64 %fewer)
+  br label %fold
+done:
+  %found = load TYPE, ptr %partial
+  %result = FINISH
+  store TYPE %result, ptr %y
+  %k.next = add i64 %k, 1
+  %rest = icmp slt i64 %k.next, %rows
+  br i1 %rest, label %row, label %end
+end:
+  ret void
+}
+declare i64 @llvm.smin.i64(i64, i64)
+"""
+
+
+def render_total(op: str, dtype: DType, most: int) -> str:
+    """Return a loop with the signature ``(n)->()`` that combines rows, to the bits of `gpuxp.kernel.combine`.
+
+    A row's elements lie side by side, and are at most `most`: its blocks' results are kept on the stack. A sum is never
+    a negative zero.
+    """
+    kernel = Kernel((dtype, dtype), (), (Inst("load", (), dtype, 0),), (), (Reduction(op, 0, 1),), 1, 0)
+    inner = render(kernel, Layout("cr")).text.replace(f"define void @{ENTRY}", f"define internal void @{ENTRY}")
+    kind = memory_type(dtype)
+    sums = op == "add" and dtype.kind == "f"
+    finish = f"fadd {kind} %found, 0.0" if sums else f"select i1 true, {kind} %found, {kind} %found"
+    words = {"PARTIALS": most // BLOCK, "TYPE": kind, "LAST": BLOCK - 1, "BLOCK": BLOCK, "SIZE": dtype.itemsize,
+             "FINISH": finish, "LONG": _LONG}  # fmt: skip
+    text = _TEXT
+    for name, value in words.items():
+        text = text.replace(name, str(value))
+    return inner + text
+
+
+_CAST = """
+define void @gpuxp_map(ptr %args, ptr %dims, ptr %steps, ptr %data) #0 {
+entry:
+  %table = alloca [6 x i64]
+  %t.n = getelementptr i64, ptr %table, i64 1
+  %t.from = getelementptr i64, ptr %table, i64 2
+  %t.to = getelementptr i64, ptr %table, i64 3
+  %y.at = getelementptr ptr, ptr %args, i64 1
+  %n = load i64, ptr %dims
+  %x = load ptr, ptr %args
+  %y = load ptr, ptr %y.at
+  store i64 %n, ptr %table
+  store i64 %n, ptr %t.n
+  store ptr %x, ptr %t.from
+  store ptr %y, ptr %t.to
+  %some = icmp sgt i64 %n, 0
+  br i1 %some, label %go, label %end
+go:
+  call void @gpuxp_kernel(ptr %table, i64 0, i64 1)
+  br label %end
+end:
+  ret void
+}
+"""
+
+
+def render_cast(source: DType, target: DType) -> str:
+    """Return a loop that converts elements; they lie side by side."""
+    body = [Inst("load", (), source, 0)]
+    if source != target:
+        body.append(Inst("cast", (0,), target))
+    kernel = Kernel((source, target), (), tuple(body), ((1, len(body) - 1),))
+    inner = render(kernel, Layout("cc")).text.replace(f"define void @{ENTRY}", f"define internal void @{ENTRY}")
+    return inner + _CAST
