@@ -191,25 +191,23 @@ def part(x: ndarray, stop: int) -> ndarray:
 # Keys
 
 
-def read(array: ndarray, key: tuple[Any, ...]) -> ndarray:
-    """Return ``array[key]`` for a key with index arrays."""
-    target = _Selection(array, key)
-    places = target.places()
-    source, _ = target.merged()
-    return take_at(source, places, target.axis, target.strides())
+def read(selection: Selection) -> ndarray:
+    """Return the elements that are selected."""
+    places = selection.places()
+    source, _ = selection.merged()
+    return take_at(source, places, selection.axis, selection.strides())
 
 
-def write(array: ndarray, key: tuple[Any, ...], value: ndarray) -> None:
-    """Do ``array[key] = value`` for a key with index arrays."""
-    target = _Selection(array, key)
-    shape = target.shape
+def write(selection: Selection, value: ndarray) -> None:
+    """Set the elements that are selected."""
+    view, shape = selection.view, selection.shape
     lead = refuse_values(value.shape, shape)
-    places = target.places()
+    places = selection.places()
     if 0 not in shape:
-        into, copied = target.merged()
-        put_at(into, places, fitting(array, value.reshape(value.shape[lead:])), target.axis, target.unique)
+        into, copied = selection.merged()
+        put_at(into, places, fitting(view, value.reshape(value.shape[lead:])), selection.axis, selection.unique)
         if copied:
-            assign(target.view, into.reshape(target.view.shape))
+            assign(view, into.reshape(view.shape))
 
 
 def refuse_values(values: Shape, shape: Shape) -> int:
@@ -288,8 +286,8 @@ class _Group:
                 self.places = np.flatnonzero(self.index)
 
 
-class _Selection:
-    """What a key selects: places along the axes, taken as one, of a view.
+class Selection:
+    """What a key with index arrays selects of an array: places along the axes, taken as one, of a view.
 
     Attributes
     ----------

@@ -83,7 +83,7 @@ def getitem(self: ndarray, key: Any) -> ndarray:
     full = plain if type(plain) is tuple else (plain,)
     runtime = runtime_for("__getitem__", (self, *full))
     if not runtime.host_visible:
-        return gathering.read(self, full)
+        return gathering.read(gathering.Selection(self, full))
     runtime.counters["library_calls"] += 1
     memory, there = host(self), tuple([host(k) if type(k) is ndarray else k for k in full])
     masked = _masked(runtime, memory, there[0]) if kind == MASK else None
@@ -149,7 +149,8 @@ def setitem(self: ndarray, key: Any, value: Any) -> None:
     if runtime.host_visible:
         update(self, runtime, "put", partial(_write, runtime), full, _host_value(value))
     else:
-        gathering.write(self, full, _stored(value, self, runtime))
+        selection = gathering.Selection(self, full)  # an error in the key comes before one in the value
+        gathering.write(selection, _stored(value, self, runtime))
 
 
 def _mask_fits(self: ndarray, mask: Any) -> bool:
@@ -191,7 +192,8 @@ def _stored(value: Any, target: ndarray, runtime: Runtime) -> ndarray:
 def _safely(values: Any, target: ndarray, runtime: Runtime) -> ndarray:
     """Return what is assigned by `place` and `putmask`: arrays of a dtype that the target's holds."""
     found = _stored(values, target, runtime)
-    if isinstance(values, (ndarray, np.ndarray)) and not np.can_cast(found.dtype, target.dtype):
+    scalar = found._state == VALUE if type(values) is ndarray else not isinstance(values, np.ndarray)
+    if not scalar and not np.can_cast(found.dtype, target.dtype):
         raise TypeError(
             f"Cannot cast array data from {found.dtype!r} to {target.dtype!r} according to the rule 'safe'"
         )

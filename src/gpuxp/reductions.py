@@ -398,9 +398,9 @@ def _running(name: str, fn: str, a: Any, axis: int | None, dtype: Any, out: Any)
     x = as_operand(a, runtime_for(name, (a,)))
     if x._runtime.host_visible:
         return _into(host_call(name, getattr(np, name), x, axis, dtype), out, name)
-    if axis is None or (not x.ndim and axis in (0, -1)):
-        x, axis = flat(x), 0
-    return UFUNCS[fn].accumulate(x, axis, dtype, out)
+    whole = axis is None
+    axis = 0 if axis is None else operator.index(axis)
+    return UFUNCS[fn].accumulate(flat(x) if whole or not x.ndim else x, axis, dtype, out)
 
 
 def cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> ndarray:

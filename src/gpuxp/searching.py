@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import derived
-from .array import VALUE, copy_of, layout, ndarray, view_of
+from .array import VALUE, WRITEABLE, copy_of, layout, ndarray, view_of
 from .convert import as_operand, evaluate, host_call, library, runtime_for
 from .dtypes import INT64, INTP, NUMPY
 from .errors import AxisError
@@ -263,7 +263,9 @@ def isin(
     if not a._runtime.host_visible:
         NUMPY.isin(np.zeros(1, a.dtype), np.zeros(1, b.dtype), kind=kind)  # refuses what NumPy does
         found = _isin(a, flat(b))
-        return ~found if invert else found
+        found = ~found if invert else found
+        found._state = WRITEABLE  # NumPy gives an array for a scalar, too
+        return found
     return host_call("isin", np.isin, a, b, assume_unique, invert, kind=kind)  # type: ignore[no-any-return]
 
 

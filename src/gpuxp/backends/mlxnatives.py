@@ -89,18 +89,25 @@ def _put_in_order(target: MxArray, places: MxArray, values: MxArray, axis: int, 
 
 
 def _accumulate(x: MxArray, op: str, axis: int) -> MxArray:
-    kind = "b" if x.dtype == mx.bool_ else ""
-    name = _RUNNING.get(kind + op)
-    if name is None or x.shape[axis] == 0:
-        raise Unsupported(f"MLX has no running {op}")
-    found = getattr(mx, name)(x.astype(mx.uint8) if kind else x, axis=axis)
-    return found.astype(mx.bool_) if kind else found
+    extreme = _EXTREMES.get(op)
+    if x.dtype == mx.bool_:
+        name = {"add": "cummax", "multiply": "cummin"}.get(op) or extreme
+    else:
+        name = {"add": "cumsum", "multiply": "cumprod"}.get(op) or extreme
+    if name is None or (extreme and x.dtype == mx.complex64):
+        raise Unsupported(f"MLX has no running {op} of {x.dtype}")
+    fn = getattr(mx, name)
+    if x.dtype == mx.bool_:
+        return fn(x.astype(mx.uint8), axis=axis).astype(mx.bool_)
+    if extreme and mx.issubdtype(x.dtype, mx.floating):  # not all of MLX's keep a NaN
+        nan = mx.isnan(x)
+        after = mx.cummax(nan.astype(mx.uint8), axis=axis).astype(mx.bool_)
+        rest = mx.full((), -mx.inf if name == "cummax" else mx.inf, dtype=x.dtype)
+        return mx.where(after, mx.full((), mx.nan, dtype=x.dtype), fn(mx.where(nan, rest, x), axis=axis))
+    return fn(x, axis=axis)
 
 
-_RUNNING = {
-    "add": "cumsum", "multiply": "cumprod", "maximum": "cummax", "minimum": "cummin",
-    "badd": "cummax", "bmultiply": "cummin", "bmaximum": "cummax", "bminimum": "cummin",
-}  # fmt: skip
+_EXTREMES = {"maximum": "cummax", "minimum": "cummin"}
 
 
 def natives(device: Device) -> Mapping[str, Native]:
