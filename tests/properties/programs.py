@@ -286,8 +286,6 @@ class Writer(Expressions):
             self.guards.append(f"exact({name}, 'add') and {name}.flags.writeable")  # NumPy's at() ignores the flag
             return f"np.{self.pick(('add', 'subtract'))}.at({name}, {first}, {self.between(1, 3)})"
         if roll < 9:
-            if self.chance(30):
-                return f"np.put({name}, {first}, {self.pick(('[1, 0, 2]', '1', name))}, mode='clip')"
             return f"{self._name()} = np.take({name}, {first}, axis={self.pick((0, 'None', -1))}, mode='clip')"
         return f"{self._name()} = np.take_along_axis({name}, np.argsort({name}, axis=0, kind='stable'), axis=0)"
 
@@ -386,9 +384,7 @@ class Writer(Expressions):
         return f"{self._name()} = " + self.pick((
             f"np.sort({first}, axis={self.pick((-1, 0))})", f"np.argsort({first}, kind='stable')",
             f"np.unique({first})", f"np.nonzero({first})[0].copy()", f"np.sort({first}, axis=None)",
-            f"np.flip(np.sort({first}))", f"np.searchsorted([1, 2, 3], {first})", f"np.isin({first}, {second})",
-            f"np.unique({first}, return_inverse=True)[1]", f"np.maximum.accumulate({first})",
-            f"np.repeat({first}, np.arange({first}.size) % 3)", f"np.argwhere({first})",
+            f"np.flip(np.sort({first}))", f"np.searchsorted([1, 2, 3], {first})",
         ))  # fmt: skip
 
     def _read(self) -> str:
