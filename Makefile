@@ -22,7 +22,7 @@ demo: $(STAMPS)/demo
 	@$(PY) -m gpuxp demo $(ARGS)
 
 test: $(STAMPS)/test
-	@OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) -q tests $(ARGS)
+	@OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist worksteal -q tests $(ARGS)
 
 lint: $(STAMPS)/dev
 	@$(PY) -m ruff check .

@@ -193,7 +193,7 @@ def test_check_tells_which_targets_hold(capsys):
 @pytest.mark.parametrize(("costs", "holds"), [((9, 4, 5), True), ((4, 5, 9), False)])
 def test_growth_is_the_rise_of_a_cost(costs, holds, capsys):
     sizes = (10, 1000, 100_000)
-    rows = [row(f"record[{n}]", group="operation", elements=n, own=c) for n, c in zip(sizes, costs, strict=True)]
+    rows = [row(f"operations[{n}]", group="operation", elements=n, own=c) for n, c in zip(sizes, costs, strict=True)]
     assert targets.check(run_of(*rows)) == holds
     assert targets.check(run_of(*rows[:2]))  # without the largest size there is nothing to say
     capsys.readouterr()
