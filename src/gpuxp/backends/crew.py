@@ -93,7 +93,7 @@ def _made() -> Crew | None:
     global _crew
     if num_threads() < 2 or os.name != "posix":
         return None
-    with _making:
+    with _making, contextlib.suppress(OSError, AttributeError):  # a C library without POSIX threads
         if _crew is None:
             _crew = Crew()
             atexit.register(_crew.end)
