@@ -14,6 +14,7 @@ from .mlxmemory import load, store
 from .mlxtypes import TYPES, MxArray, mx
 
 _COMPLEX64 = np.dtype(np.complex64)
+_PRODUCTS = 1 << 22  # that are kept at once
 _WORD = np.dtype(np.uint64)
 
 
@@ -36,15 +37,46 @@ class Device(Protocol):
         ...
 
 
+def _matmul(x: MxArray, y: MxArray) -> MxArray:
+    """Multiply matrices; MLX has no products of integers: those are sums of products, some rows at a time."""
+    if mx.issubdtype(x.dtype, mx.inexact):
+        return mx.matmul(x, y)
+    a, b = x[None] if x.ndim == 1 else x, y[:, None] if y.ndim == 1 else y
+    rows = max(1, _PRODUCTS * a.shape[-2] // (a.size * b.shape[-1] * max(1, b.size // (b.shape[-2] * b.shape[-1]))))
+    join, pick = (mx.any, mx.logical_and) if x.dtype == mx.bool_ else (mx.sum, mx.multiply)
+    parts = [
+        join(pick(a[..., start : start + rows, :, None], b[..., None, :, :]), axis=-2)
+        for start in range(0, a.shape[-2], rows)
+    ]
+    found = mx.concatenate(parts, axis=-2)
+    gone = ([-2] if x.ndim == 1 else []) + ([-1] if y.ndim == 1 else [])
+    return mx.squeeze(found, axis=gone) if gone else found
+
+
 def _sort(x: MxArray, axis: int) -> MxArray:
+    if x.dtype == mx.complex64:
+        return mx.take_along_axis(x, _places(x, axis), axis=axis)
     return mx.sort(x, axis=axis)
+
+
+def _places(x: MxArray, axis: int) -> MxArray:
+    """Return the places of the sorted elements, in order where they are equal."""
+    if x.dtype != mx.complex64:
+        return mx.argsort(x, axis=axis)
+    real, imaginary = mx.real(x), mx.imag(x)
+    kinds = 2 * mx.isnan(real).astype(mx.int32) + mx.isnan(imaginary).astype(mx.int32)  # NumPy's first criterion
+    places = mx.argsort(imaginary, axis=axis)
+    for key in (real, kinds):
+        order = mx.argsort(mx.take_along_axis(key, places, axis=axis), axis=axis)
+        places = mx.take_along_axis(places, order, axis=axis)
+    return places
 
 
 def _argsort(x: MxArray, axis: int, descending: bool) -> MxArray:
     if not descending:
-        return mx.argsort(x, axis=axis)
+        return _places(x, axis)
     # sorting the reversed array keeps equal elements in order when read backwards
-    places = mx.argsort(_flipped(x, axis), axis=axis)
+    places = _places(_flipped(x, axis), axis)
     return _flipped(mx.subtract(x.shape[axis] - 1, mx.astype(places, mx.int64)), axis)
 
 
@@ -113,16 +145,16 @@ _EXTREMES = {"maximum": "cummax", "minimum": "cummin"}
 def natives(device: Device) -> Mapping[str, Native]:
     """Return a device's natives by name."""
     real = tuple(d for d in TYPES if d.kind != "c")
-    inexact = tuple(d for d in TYPES if d.kind in "fc")
+    ordered = tuple(TYPES) if device.exact_order else real
     found = {
-        "matmul": _native(device, mx.matmul, inexact),
-        "sort": _native(device, _sort, real),
+        "matmul": _native(device, _matmul, tuple(TYPES)),
+        "sort": _native(device, _sort, ordered),
         "accumulate": _native(device, _accumulate, tuple(TYPES)),
         "take": _mover(device, lambda x, places, axis: mx.take(x, places, axis=axis)),
         "put": _mover(device, _put_in_order if device.exact_order else _put),
     }
     if device.exact_order:
-        found["argsort"] = _native(device, _argsort, real)
+        found["argsort"] = _native(device, _argsort, ordered)
     for name in ("fft", "ifft", "rfft", "irfft"):  # in single precision, whatever they are given
         found[f"fft.{name}"] = _native(device, _transform(name), (FLOAT32, _COMPLEX64))
     return found
