@@ -441,7 +441,7 @@ def test_transforms(on_device: None, name: str, norm: str | None) -> None:
 
 @pytest.mark.parametrize(
     "shapes",
-    [((3, 4), (4, 5)), ((4,), (4, 5)), ((3, 4), (4,)), ((4,), (4,)), ((2, 1, 3, 4), (5, 4, 2)), ((300, 200), (200, 99))],
+    [((3, 4), (4, 5)), ((4,), (4, 5)), ((3, 4), (4,)), ((4,), (4,)), ((2, 1, 3, 4), (5, 4, 2)), ((99, 200), (200, 99))],
     ids=str,
 )
 @pytest.mark.parametrize("dtype", ["?", "i1", "u1", "i2", "i4", "u4", "i8", "u8"])
