@@ -441,7 +441,8 @@ def test_transforms(on_device: None, name: str, norm: str | None) -> None:
 
 @pytest.mark.parametrize(
     "shapes",
-    [((3, 4), (4, 5)), ((4,), (4, 5)), ((3, 4), (4,)), ((4,), (4,)), ((2, 1, 3, 4), (5, 4, 2)), ((99, 200), (200, 99))],
+    [((3, 4), (4, 5)), ((4,), (4, 5)), ((3, 4), (4,)), ((4,), (4,)), ((2, 1, 3, 4), (5, 4, 2)), ((3, 0), (0, 2)),
+     ((99, 200), (200, 99))],
     ids=str,
 )
 @pytest.mark.parametrize("dtype", ["?", "i1", "u1", "i2", "i4", "u4", "i8", "u8"])
@@ -468,9 +469,8 @@ def test_complex_numbers_are_sorted_as_numpy_does(on_device: None, axis: int) ->
 
 def test_calls_that_mlx_lacks_go_to_the_host() -> None:
     for call, array, why in (
-        (lambda x: x @ x, np.ones((2, 2), complex), "none for complex128"),
-        (gpuxp.sort, np.ones(3, complex), "none for complex128"),
-        (lambda x: x @ x, np.ones((0, 0)), "nothing to compute"),
+        (lambda x: x @ x, np.ones((2, 2), complex), "no complex128"),
+        (gpuxp.sort, np.ones(3, complex), "no complex128"),
         (lambda x: x @ x.astype("float32"), np.ones((2, 2)), "two dtypes"),
         (gpuxp.bitwise_or.accumulate, np.ones(3, int), "no running bitwise_or"),
         (gpuxp.median, np.ones(3), "no kernel of its own"),

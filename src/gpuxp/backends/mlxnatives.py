@@ -39,10 +39,10 @@ class Device(Protocol):
 
 def _matmul(x: MxArray, y: MxArray) -> MxArray:
     """Multiply matrices; MLX has no products of integers: those are sums of products, some rows at a time."""
-    if mx.issubdtype(x.dtype, mx.inexact):
+    if mx.issubdtype(x.dtype, mx.inexact) and x.size and y.size:
         return mx.matmul(x, y)
     a, b = x[None] if x.ndim == 1 else x, y[:, None] if y.ndim == 1 else y
-    rows = max(1, _PRODUCTS * a.shape[-2] // (a.size * b.shape[-1] * max(1, b.size // (b.shape[-2] * b.shape[-1]))))
+    rows = max(1, _PRODUCTS * a.shape[-2] // max(1, a.size * b.shape[-1]))
     join, pick = (mx.any, mx.logical_and) if x.dtype == mx.bool_ else (mx.sum, mx.multiply)
     parts = [
         join(pick(a[..., start : start + rows, :, None], b[..., None, :, :]), axis=-2)
@@ -166,15 +166,17 @@ def _native(device: Device, fn: Callable[..., MxArray], allowed: Sequence[DType]
     def run(parameters: Mapping[str, Any], ins: Sequence[Operand], outs: Sequence[Operand]) -> None:
         dtypes = {o.dtype for o in ins}
         for dtype in dtypes:
-            if dtype not in allowed or not device.takes(dtype):
+            if not device.takes(dtype):
+                raise Unsupported(f"{device.name} has no {dtype}")
+            if dtype not in allowed:
                 raise Unsupported(f"{device.name} has none for {dtype}")
         if len(dtypes) > 1:
             raise Unsupported(f"{device.name} has none for operands of two dtypes")
-        if any(0 in o.shape for o in (*ins, *outs)):
-            raise Unsupported("there is nothing to compute")
+        (out,) = outs
+        if 0 in out.shape:
+            return
         with device.queue():
             operands = [mx.broadcast_to(load(o.mem, o.dtype, o.shape, o.offset, o.strides), o.shape) for o in ins]
-            (out,) = outs
             result = mx.astype(fn(*operands, **parameters), TYPES[out.dtype])
             store(out.mem, out.dtype, out.shape, out.offset, out.strides, result)
             device.start([out.mem.array])
