@@ -27,7 +27,7 @@ def release(trace: Trace, step: Step) -> None:
             buffer.mem = None
 
 
-def check(trace: Trace, step: Step) -> None:
+def raise_errors(trace: Trace, step: Step) -> None:
     """Raise the error of what a step reads."""
     for number in step.nodes:
         for view in trace.nodes[number].reads():
@@ -35,7 +35,7 @@ def check(trace: Trace, step: Step) -> None:
                 raise again(view.buffer.error)
 
 
-def clear(trace: Trace, step: Step) -> None:
+def forget_errors(trace: Trace, step: Step) -> None:
     """Forget the errors of what a step has written anew."""
     for number in step.nodes:
         for view in trace.nodes[number].outs:

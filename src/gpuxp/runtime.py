@@ -16,7 +16,7 @@ from .backends.base import Arg, Backend, Launch, Operand, Staging, pageable
 from .config import config
 from .dtypes import DType
 from .errors import ForkError, Unsupported
-from .failures import again, check, clear, poison, release
+from .failures import again, forget_errors, poison, raise_errors, release
 from .geometry import Ghost, Shape, key_of, placed
 from .inspecting import expect, report
 from .kernel import Kernel
@@ -297,7 +297,7 @@ class Runtime:
         self._site = trace.nodes[step.nodes[0]].site
         try:
             if step.kernel is None:
-                check(trace, step)
+                raise_errors(trace, step)
                 begun = True
                 self._call_library(trace.nodes[step.nodes[0]])
                 failed = True  # or so it may have been before
@@ -309,11 +309,11 @@ class Runtime:
                     if buffer.mem is None:
                         self.ensure(buffer)
                 if failed:
-                    check(trace, step)
+                    raise_errors(trace, step)
                 begun = True
                 self._launch(trace, step)
             if failed:
-                clear(trace, step)
+                forget_errors(trace, step)
         except Exception as error:
             nodes = [trace.nodes[n] for n in step.nodes]
             if len(nodes) > 1 and not begun:

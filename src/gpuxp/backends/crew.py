@@ -81,6 +81,7 @@ class Crew:
 
 
 _crew: Crew | None = None
+_impossible = os.name != "posix"
 _making = threading.Lock()
 
 
@@ -90,12 +91,16 @@ def crew() -> Crew | None:
 
 
 def _made() -> Crew | None:
-    global _crew
-    if num_threads() < 2 or os.name != "posix":
+    global _crew, _impossible
+    if num_threads() < 2 or _impossible:
         return None
-    with _making, contextlib.suppress(OSError, AttributeError):  # a C library without POSIX threads
+    with _making:
         if _crew is None:
-            _crew = Crew()
+            try:
+                _crew = Crew()
+            except (OSError, AttributeError):  # a C library without POSIX threads
+                _impossible = True
+                return None
             atexit.register(_crew.end)
     return _crew
 

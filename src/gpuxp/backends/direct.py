@@ -22,32 +22,32 @@ _CALL, _ELEMENT = 5e-6, 3e-10  # seconds that a use saves, about
 
 
 class Entry:
-    """One ufunc: how it is made, and itself once there is one."""
+    """Something that is compiled once it pays: how it is made, and what came of it."""
 
-    __slots__ = ("_counters", "_make", "_name", "_saved", "ufunc")
+    __slots__ = ("_counters", "_make", "_name", "_saved", "made")
 
     def __init__(self, name: str, make: Callable[[], Any], counters: Counter[str]) -> None:
         self._name, self._make, self._counters = name, make, counters
         self._saved = 0.0
-        self.ufunc: Any = None
+        self.made: Any = None
 
     def wanted(self, size: int) -> Any:
-        """Return the ufunc for arrays of a size, or None while others have to do it."""
+        """Return it for arrays of a size, or None while others have to do the work."""
         if config.tier == "interpreter":
             return None
-        if self.ufunc is None and self._saved >= 0:
+        if self.made is None and self._saved >= 0:
             self._saved += _CALL + size * _ELEMENT
             if config.tier == "compiled":
                 self._ensure()
             elif self._saved >= HOT:
                 compile_later(self._ensure)
                 self._saved = -1
-        return self.ufunc
+        return self.made
 
     def _ensure(self) -> None:
         with compiling:
             self._saved = -1
-            self.ufunc = attempt(self._make, lambda: self._name, self._counters)
+            self.made = attempt(self._make, lambda: self._name, self._counters)
 
 
 class Direct:

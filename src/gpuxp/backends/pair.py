@@ -91,6 +91,7 @@ class Pairs:
             return False
         found.run(args, scalars)
         self._counters["paired_launches"] += 1
+        self._counters["compiled_launches"] += 2
         return True
 
 

@@ -82,7 +82,7 @@ class SoftwareBackend:
 
     def compile(self, kernel: Kernel) -> Launch:
         """Return a launch of the tile interpreter, and of compiled code once the kernel is hot."""
-        return _TieredLaunch(_interpreted(kernel), Tier(kernel, self.caps.counters))
+        return _TieredLaunch(_interpreted(kernel), Tier(kernel, self.caps.counters), self.caps.counters)
 
     def _pair(
         self, launches: tuple[Any, Any], shape: Shape, args: tuple[Any, Any], scalars: tuple[Any, Any],
@@ -105,13 +105,14 @@ class SoftwareBackend:
 class _TieredLaunch:
     """A launch of the tile interpreter, and of compiled code once the kernel is hot."""
 
-    def __init__(self, interpret: Launch, tier: Tier) -> None:
-        self._interpret, self.tier = interpret, tier
+    def __init__(self, interpret: Launch, tier: Tier, counters: Counter[str]) -> None:
+        self._interpret, self.tier, self._counters = interpret, tier, counters
 
     def __call__(self, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
         """Run the kernel."""
         compiled = self.tier.choose(shape, args)
         if compiled is not None:
+            self._counters["compiled_launches"] += 1
             compiled(shape, args, scalars)
             return
         started = time.perf_counter()

@@ -79,7 +79,6 @@ class Tier:
             self._prepared[key] = ready
             if len(self._prepared) > _GEOMETRIES:
                 self._prepared.popitem(last=False)
-        self._counters["compiled_launches"] += 1
         return ready
 
     def _prepare(self, shape: Shape, args: Sequence[Arg]) -> Prepared | None:

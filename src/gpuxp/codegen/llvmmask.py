@@ -1,7 +1,7 @@
 """What a boolean mask selects, read and written in blocks, in LLVM IR.
 
 Blocks are counted first; then each knows where its elements go. No step depends on a branch, so that random masks cost
-no more than others.
+no more than others. A mask that another thread changes meanwhile gives what it may, but nothing out of bounds.
 """
 
 from __future__ import annotations
@@ -46,13 +46,14 @@ element:
   %one = zext i1 %set to i64
   %k.next = add i64 %k, %one
   %i.next = add i64 %i, 1
+  %inside = icmp slt i64 %i.next, %to
 ACTION
-  br i1 %again, label %element, label %AFTER
+  br i1 %GOES_ON, label %element, label %AFTER
 """
 
 _COUNT = (
     "  %start = add i64 0, 0\n  %some = icmp slt i64 %from, %to"
-    + _ELEMENTS.replace("ACTION", "  %again = icmp slt i64 %i.next, %to").replace("AFTER", "counted")
+    + _ELEMENTS.replace("ACTION\n", "").replace("GOES_ON", "inside").replace("AFTER", "counted")
     + "counted:\n  store i64 %k.next, ptr %start.at\n  br label %done"
 )
 
@@ -65,19 +66,22 @@ _COMPRESS = """  %start = load i64, ptr %start.at
   %x = load TYPE, ptr %x.at, align 1
   %y.at = getelementptr TYPE, ptr %target, i64 %k
   store TYPE %x, ptr %y.at, align 1
-  %again = icmp slt i64 %k.next, %stop""",
-)
+  %wanted = icmp slt i64 %k.next, %stop
+  %again = and i1 %inside, %wanted""",
+).replace("GOES_ON", "again")
 
 _EXPAND = """  %start = load i64, ptr %start.at
+  %stop = load i64, ptr %stop.at
   %some = icmp slt i64 %from, %to""" + _ELEMENTS.replace("AFTER", "done").replace(
     "ACTION",
     """  %y.at = getelementptr TYPE, ptr %target, i64 %i
   %x.at = getelementptr TYPE, ptr %source, i64 %k
-  %from.at = select i1 %set, ptr %x.at, ptr %y.at
+  %left = icmp slt i64 %k, %stop
+  %moves = and i1 %set, %left
+  %from.at = select i1 %moves, ptr %x.at, ptr %y.at
   %x = load TYPE, ptr %from.at, align 1
-  store TYPE %x, ptr %y.at, align 1
-  %again = icmp slt i64 %i.next, %to""",
-)
+  store TYPE %x, ptr %y.at, align 1""",
+).replace("GOES_ON", "inside")
 
 _REST = """
 declare i64 @llvm.smin.i64(i64, i64)

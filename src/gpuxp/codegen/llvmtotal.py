@@ -102,7 +102,7 @@ def render_total(op: str, dtype: DType, most: int) -> str:
     inner = render(kernel, Layout("cr")).text.replace(f"define void @{ENTRY}", f"define internal void @{ENTRY}")
     kind = memory_type(dtype)
     sums = op == "add" and dtype.kind == "f"
-    finish = f"fadd {kind} %found, 0.0" if sums else f"select i1 true, {kind} %found, {kind} %found"
+    finish = f"fadd {kind} %found, 0.0" if sums else f"bitcast {kind} %found to {kind}"
     words = {"PARTIALS": most // BLOCK, "TYPE": kind, "LAST": BLOCK - 1, "BLOCK": BLOCK, "SIZE": dtype.itemsize,
              "FINISH": finish, "LONG": _LONG}  # fmt: skip
     text = _TEXT
