@@ -32,6 +32,23 @@ define internal void @pause() alwaysinline #0 {
   ret void
 }
 
+; the mutex of the state, by the C library's functions
+define internal void @lock(ptr %s) #0 {
+  %mutex = AT mutex
+  %at = AT pthread_mutex_lock
+  %function = load ptr, ptr %at
+  %done = call i32 %function(ptr %mutex)
+  ret void
+}
+
+define internal void @unlock(ptr %s) #0 {
+  %mutex = AT mutex
+  %at = AT pthread_mutex_unlock
+  %function = load ptr, ptr %at
+  %done = call i32 %function(ptr %mutex)
+  ret void
+}
+
 ; takes tasks until none is left
 define internal void @work(ptr %s) #0 {
 entry:
@@ -112,15 +129,10 @@ start:
   %call.them = and i1 %any, %rouse
   br i1 %call.them, label %wake, label %help
 wake:
-  %mutex = AT mutex
   %cond = AT cond
-  %lock.at = AT pthread_mutex_lock
-  %unlock.at = AT pthread_mutex_unlock
   %signal.at = AT pthread_cond_signal
-  %lock = load ptr, ptr %lock.at
-  %unlock = load ptr, ptr %unlock.at
   %signal = load ptr, ptr %signal.at
-  %locked = call i32 %lock(ptr %mutex)
+  call void @lock(ptr %s)
   br label %call
 call:
   %k = phi i64 [ 0, %wake ], [ %k.next, %call ]
@@ -129,7 +141,7 @@ call:
   %more = icmp slt i64 %k.next, %helpers
   br i1 %more, label %call, label %called
 called:
-  %unlocked = call i32 %unlock(ptr %mutex)
+  call void @unlock(ptr %s)
   br label %help
 help:
   call void @work(ptr %s)
@@ -170,11 +182,7 @@ entry:
   %stop = AT stop
   %mutex = AT mutex
   %cond = AT cond
-  %lock.at = AT pthread_mutex_lock
-  %unlock.at = AT pthread_mutex_unlock
   %sleep.at = AT pthread_cond_wait
-  %lock = load ptr, ptr %lock.at
-  %unlock = load ptr, ptr %unlock.at
   %sleep = load ptr, ptr %sleep.at
   br label %come
 come:
@@ -206,7 +214,7 @@ still:
 on:
   br label %look
 rest:
-  %locked = call i32 %lock(ptr %mutex)
+  call void @lock(ptr %s)
   %more = atomicrmw add ptr %sleepers, i64 1 seq_cst
   br label %asleep
 asleep:
@@ -221,7 +229,7 @@ doze:
   br label %asleep
 awake:
   %fewer = atomicrmw sub ptr %sleepers, i64 1 seq_cst
-  %unlocked = call i32 %unlock(ptr %mutex)
+  call void @unlock(ptr %s)
   br i1 %over, label %end, label %come
 end:
   ret void
@@ -231,18 +239,13 @@ end:
 define void @gpuxp_crew_stop(ptr %s) #0 {
 entry:
   %stop = AT stop
-  %mutex = AT mutex
   %cond = AT cond
-  %lock.at = AT pthread_mutex_lock
-  %unlock.at = AT pthread_mutex_unlock
   %all.at = AT pthread_cond_broadcast
-  %lock = load ptr, ptr %lock.at
-  %unlock = load ptr, ptr %unlock.at
   %all = load ptr, ptr %all.at
-  %locked = call i32 %lock(ptr %mutex)
+  call void @lock(ptr %s)
   store atomic i64 1, ptr %stop seq_cst, align 8
   %told = call i32 %all(ptr %cond)
-  %unlocked = call i32 %unlock(ptr %mutex)
+  call void @unlock(ptr %s)
   ret void
 }
 
