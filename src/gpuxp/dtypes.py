@@ -66,14 +66,6 @@ def resolve_reduction(ufunc: np.ufunc, dtype: DType) -> DType:
     return found
 
 
-def weak_type(value: object) -> Weak | None:
-    """Return the weak type of a Python scalar, or None for anything else (bool is not weak in NumPy)."""
-    kind = type(value)
-    if kind is int or kind is float or kind is complex:
-        return kind
-    return None
-
-
 def is_exact(dtype: DType) -> bool:
     """Tell whether arithmetic in `dtype` has no rounding (bool and integers)."""
     return dtype.kind in "biu"

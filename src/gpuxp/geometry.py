@@ -204,18 +204,6 @@ def relation(a: Key, b: Key) -> int:
     return CLASH if shared else DISJOINT
 
 
-@lru_cache(maxsize=4096)
-def overlaps_itself(shape: Shape, strides: Shape, itemsize: int) -> bool:
-    """Tell whether two elements of one view can share memory (conservative past simple nesting)."""
-    extents = sorted((abs(s), n) for n, s in zip(shape, strides, strict=True) if n > 1)
-    reach = itemsize
-    for stride, count in extents:
-        if stride < reach:
-            return True
-        reach = stride * (count - 1) + reach
-    return False
-
-
 @lru_cache(maxsize=8192)
 def collapse(shape: Shape, operands: tuple[Shape, ...], kept: int) -> tuple[Shape, tuple[Shape, ...], int]:
     """Sort and merge loop dimensions.

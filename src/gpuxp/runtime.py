@@ -166,10 +166,6 @@ class Runtime:
         self.pending_bytes = sum(b.nbytes for b in read.values() if b.mem is not None and not b.wanted)
         return self.pending_bytes > _PENDING_BYTES
 
-    def pending_write(self, view: View) -> bool:
-        """Whether a recorded command is still to write the view's buffer."""
-        return view.buffer.write_epoch > self.done
-
     def pending(self, view: View) -> bool:
         """Whether a recorded command is still to read or write the view's buffer."""
         buffer = view.buffer

@@ -23,7 +23,6 @@ from gpuxp.geometry import (
     ghost,
     key_of,
     memory_order,
-    overlaps_itself,
     rectangles,
     relation,
     strides_in_order,
@@ -131,20 +130,6 @@ def test_the_void_cannot_be_written() -> None:
 def test_impossible_sizes(shape: tuple[int, ...], error: type[Exception]) -> None:
     with pytest.raises(error):
         ghost(shape, FLOAT64)
-
-
-@pytest.mark.parametrize(
-    ("shape", "strides", "expected"),
-    [
-        ((3, 4), (32, 8), False),
-        ((3, 4), (8, 24), False),
-        ((3,), (4,), True),
-        ((2, 2), (8, 8), True),
-        ((5,), (-8,), False),
-    ],
-)
-def test_overlaps_itself(shape: tuple[int, ...], strides: tuple[int, ...], expected: bool) -> None:
-    assert overlaps_itself(shape, strides, 8) is expected
 
 
 def test_broadcasting_of_as_many_dimensions_as_arrays_have() -> None:
