@@ -31,7 +31,6 @@ class Case:
     in_place: bool = False  # changes its inputs: every side gets its own
     bandwidth: bool = False  # bound by memory: a copy is timed beside it
     flush: bool = True  # False: the time of recording alone
-    rest: float = 0.0  # seconds between sides: OpenBLAS's threads spin for a while after a product
     settings: Mapping[str, Any] = field(default_factory=dict)  # of gpuxp
 
     @property

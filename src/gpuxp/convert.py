@@ -27,7 +27,7 @@ from .dtypes import NUMPY, DType
 from .errors import mixed_devices, unsupported_dtype
 from .geometry import Shape, c_strides
 from .tape import LIBRARY, Node
-from .threads import quiet
+from .threads import leave_cores, quiet
 
 if TYPE_CHECKING:
     from .runtime import Runtime  # the engine is loaded with the first array
@@ -181,6 +181,7 @@ def host_call(name: str, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> A
     runtime.counters["library_calls"] += 1
     plain_args = [_lower(a) for a in args]
     plain_kwargs = {k: _lower(v) for k, v in kwargs.items()}
+    leave_cores()
     with np.errstate(all="ignore"):  # not `quiet`: a function of the user's among the arguments has its own context
         return lift(fn(*plain_args, **plain_kwargs), runtime)
 
@@ -202,6 +203,7 @@ def library(
     there = at_hand(ins)
     if there is not None:
         runtime.counters["library_calls"] += 1
+        leave_cores()
         return wrap(runtime, quiet(fn, *there))
     views = tuple(a._view for a in ins)
     out = fresh(runtime, shape, dtype, strides)

@@ -23,7 +23,7 @@ from .kernel import Kernel
 from .schedule import Loop, Plan, Step, Trace, make_plan
 from .storage import Buffer, View, host_memory
 from .tape import LIBRARY, Node, repeating
-from .threads import deferred_signals, quiet
+from .threads import deferred_signals, leave_cores, quiet
 
 _PLANS = 512  # plans kept
 _LOGS = 32  # what compilers said of kernels that they refused
@@ -422,6 +422,7 @@ class Runtime:
                 return
             fallback.on_host(self.name, node.op, reason, node.site)
         arrays = [self._contents(v) if type(v) is View else v for v in node.ins]
+        leave_cores()
         results = quiet(node.fn, *arrays)
         for view, result in zip(node.outs, results, strict=True):
             self.fill(view, np.asarray(result, dtype=view.ghost.dtype))

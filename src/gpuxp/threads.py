@@ -30,6 +30,15 @@ def threads_for(elements: int, tasks: int) -> int:
 compiling = threading.RLock()  # held by whoever imports or runs a compiler, whose own locks no child may inherit taken
 
 
+idle: list[Callable[[], None]] = []  # how threads of ours that wait for work awake are sent to sleep
+
+
+def leave_cores() -> None:
+    """Have threads that wait awake sleep at once: a library of the host is about to need their cores."""
+    for rest in idle:
+        rest()
+
+
 class _Quiet(threading.local):
     """A context of this thread in which NumPy neither warns nor raises on overflow, division and the like."""
 

@@ -13,6 +13,7 @@ import numpy
 import pytest
 
 import gpuxp as np
+from gpuxp.backends import compiled
 from gpuxp.backends import tier as tiers
 from gpuxp.backends.base import Arg
 from gpuxp.backends.tier import HOT, Tier
@@ -133,6 +134,7 @@ def test_threads_share_compiled_kernels() -> None:
 
 FORK = """
 import os, gpuxp as np
+from gpuxp.backends import compiled
 from gpuxp.backends import tier as tiers
 with np.configure(small=0, tier="compiled"):
     a = np.arange(1000.0)
@@ -176,3 +178,35 @@ def test_numba_and_llvm_are_not_imported_before_a_kernel_is_hot() -> None:
     )
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("dtype", ["?", "i1", "i2", "f4", "f8", "c8", "c16"])
+def test_large_results_go_past_the_caches(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole lines are written at once, and what lies before and after them as it has to be."""
+    monkeypatch.setattr(compiled, "_STREAM", 0)
+    kind = numpy.dtype(dtype)
+    copy = Kernel((kind, kind), (), (Inst("load", (), kind, 0),), ((1, 0),))
+    source = numpy.random.default_rng(0).integers(0, 2, 3000).astype(kind)
+    for start, count, tile in ((0, 3000, 65536), (3, 1025, 65536), (7, 5, 65536), (63, 2000, 700), (1, 513, 1)):
+        target = numpy.zeros_like(source)
+        args = [Arg(a.view(numpy.uint8), start * kind.itemsize, (kind.itemsize,)) for a in (source, target)]
+        with np.configure(tier="compiled", tile=tile):
+            launch = Tier(copy, COUNTERS).choose((count,), args)
+            assert isinstance(launch, compiled.Prepared)
+            assert launch.streams
+            assert not launch.again()._table[launch.extent - 1]  # for a pass that two kernels share
+            launch((count,), args, [])
+        wanted = numpy.zeros_like(source)
+        wanted[start : start + count] = source[start : start + count]
+        numpy.testing.assert_array_equal(target, wanted)
+
+
+def test_what_is_read_again_stays_in_the_caches() -> None:
+    large, small = 1 << 23, 1 << 20
+    in_place = Kernel((FLOAT64,), (), (Inst("load", (), FLOAT64, 0), Inst("add", (0, 0), FLOAT64)), ((0, 1),))
+    with np.configure(tier="compiled"):
+        for kernel, size, streams in ((DOUBLE, large, True), (DOUBLE, small, False), (in_place, large, False)):
+            shape, args = operands(size)
+            launch = Tier(kernel, COUNTERS).choose(shape, args[: len(kernel.params)])
+            assert isinstance(launch, compiled.Prepared)
+            assert launch.streams == streams

@@ -136,9 +136,10 @@ def test_functions_of_two_operands_are_shared_out(name: str) -> None:
     with numpy.errstate(all="ignore"):
         assert found.tobytes() == getattr(numpy, name)(x, y).tobytes()
         a, b = x.reshape(3, -1), y.reshape(3, -1)[1]
-        assert numpy.asarray(getattr(np, name)(np.asarray(a), np.asarray(b))).tobytes() == getattr(numpy, name)(
-            a, b
-        ).tobytes()
+        assert (
+            numpy.asarray(getattr(np, name)(np.asarray(a), np.asarray(b))).tobytes()
+            == getattr(numpy, name)(a, b).tobytes()
+        )
 
 
 @pytest.mark.parametrize(("source", "target"), [("f8", "f8"), ("f8", "f4"), ("i8", "f8"), ("f4", "i4"), ("?", "?")])

@@ -14,7 +14,7 @@ import numpy
 
 import gpuxp
 from gpuxp import runtime, threads
-from gpuxp.backends import pair, software
+from gpuxp.backends import compiled, pair, software
 from gpuxp.devices import runtime_of
 from gpuxp.testing import public_class
 
@@ -52,13 +52,13 @@ class Setup:
     tape: int = 256
     tier: str = "interpreter"
     middling: int = 0
-    paired: bool = False  # even small temporaries are left out where two kernels can share a pass
+    large: bool = False  # as if all arrays were: kernels share a pass where two can, results go past the caches
     cut: bool = False  # a full tape runs only half of its commands, as if it repeated its beginning
 
     def __str__(self) -> str:
         return (f"{self.device} tile={self.tile} fusion={int(self.fusion)} small={self.small} "
                 f"threads={self.num_threads} tape={self.tape} tier={self.tier}"
-                + " cut" * self.cut + " paired" * self.paired)  # fmt: skip
+                + " cut" * self.cut + " large" * self.large)  # fmt: skip
 
 
 SETUPS = (
@@ -80,7 +80,7 @@ SETUPS = (
     Setup(small=12, middling=4096, tier="auto"),
     Setup(tier="compiled"),
     Setup(tier="compiled", tile=1, num_threads=2, tape=7),
-    Setup(tier="compiled", num_threads=2, paired=True),
+    Setup(tier="compiled", num_threads=2, large=True),
     Setup(tape=6, cut=True),
     Setup(tile=7, tape=2, cut=True),
 )
@@ -167,22 +167,26 @@ def reference(statements: Sequence[Any]) -> list[Outcome]:
 def applied(setup: Setup) -> Iterator[None]:
     """Run a block under a setup; with two threads even the smallest loop uses both."""
     before, repeating = threads.PARALLEL, runtime.repeating
-    limits = software._PAIRED, pair._BLOCK, pair._WORTH
+    limits = software._PAIRED, pair._BLOCK, pair._WORTH, compiled._STREAM
     threads.PARALLEL = 1 if setup.num_threads > 1 else before
-    if setup.paired:
-        software._PAIRED, pair._BLOCK, pair._WORTH = 1, 1, 0
+    if setup.large:
+        software._PAIRED, pair._BLOCK, pair._WORTH, compiled._STREAM = 1, 1, 0, 0
     if setup.cut:
         runtime.repeating = lambda nodes: (len(nodes) + 1) // 2
     settings = {**dataclasses.asdict(setup), "fallback": "allow"}
-    del settings["cut"], settings["paired"]
+    del settings["cut"], settings["large"]
     try:
         with gpuxp.configure(**settings), gpuxp.device(setup.device), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             runtime_of(setup.device).flush()
+            if setup.large:
+                runtime_of(setup.device)._launches.clear()  # they were prepared for small arrays
             yield
     finally:
         threads.PARALLEL, runtime.repeating = before, repeating
-        software._PAIRED, pair._BLOCK, pair._WORTH = limits
+        software._PAIRED, pair._BLOCK, pair._WORTH, compiled._STREAM = limits
+        if setup.large:
+            runtime_of(setup.device)._launches.clear()
 
 
 def compare(statements: Sequence[Any], wanted: Sequence[Outcome], setup: Setup) -> list[Outcome]:

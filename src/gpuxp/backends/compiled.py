@@ -30,6 +30,7 @@ from .pair import code as pair_driver
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 _LONG = 1 << 20  # elements x instructions that are worth waking the crew
+_STREAM = 64 << 20  # bytes of a launch from which its results are written past the caches: they would not stay there
 _Function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
 
@@ -39,6 +40,7 @@ class Compiled:
     def __init__(self, kernel: Kernel, layout: Layout) -> None:
         self.kernel, self.layout = kernel, layout
         source = render(kernel, layout)
+        self.streams = source.streams
         self.head: list[int] = []
         for call in source.calls:
             found = find_loop(call.op, call.dtypes)
@@ -69,9 +71,10 @@ class Prepared:
         self.units = self._count(compiled.layout, step)
         results = {r.param for r in kernel.reductions}
         self.code = compiled.address
-        self.extent = len(compiled.head) + 1  # where the shape begins in the table
+        self.streams = compiled.streams and self._traffic(strides) >= _STREAM
+        self.extent = len(compiled.head) + 1 + compiled.layout.streams  # where the shape begins in the table
         self.first = self.extent + len(shape)  # where the addresses begin
-        words = [*compiled.head, step, *shape, *(0 for _ in strides)]
+        words = [*compiled.head, step, *[self.streams] * compiled.layout.streams, *shape, *(0 for _ in strides)]
         words += [word for param, s in enumerate(strides) if param not in results for word in s]
         self._scalars = len(words)
         words += [0] * sum(scalar_words(d) for d in kernel.scalars)
@@ -79,9 +82,17 @@ class Prepared:
         self._table = (ctypes.c_int64 * len(words))(*words)
         self.table = ctypes.addressof(self._table)
 
+    def _traffic(self, strides: Sequence[Shape]) -> int:
+        """Return the bytes that a launch reads and writes, about."""
+        moved = [math.prod(n for n, step in zip(self.shape, s, strict=False) if step) for s in strides]
+        return sum(n * dtype.itemsize for n, dtype in zip(moved, self.kernel.params, strict=True))
+
     def again(self) -> Prepared:
-        """Return the same launch with a table of its own."""
-        return self._compiled.over(self.shape, self._strides)
+        """Return the same launch with a table of its own, for pieces that stay in the cache."""
+        found = self._compiled.over(self.shape, self._strides)
+        if found.streams:
+            found._table[found.extent - 1] = 0
+        return found
 
     def _count(self, layout: Layout, step: int) -> int:
         return self.elements // self.shape[-1] * -(-self.shape[-1] // step)

@@ -15,6 +15,7 @@ import threading
 
 from ..codegen.llvmcrew import FUNCTIONS, RUN, SERVE, SPLIT, STATE, STOP, place_of, render_crew
 from ..config import num_threads
+from ..threads import idle
 from .jit import build
 
 _Run = ctypes.CFUNCTYPE(None, *(ctypes.c_void_p,) * 3, *(ctypes.c_int64,) * 4)
@@ -39,6 +40,7 @@ class Crew:
             _Run(self.address), _Serve(self._code.at(SERVE)), _Serve(self._code.at(STOP))
         )  # fmt: skip
         self._ended = False
+        self._leave = ctypes.c_int64.from_address(self.state + place_of("leave"))
 
     def reset(self) -> None:
         """Begin without workers; what points to the state stays valid."""
@@ -71,6 +73,10 @@ class Crew:
         """
         self._run(self.state, function, context, units, tasks, self.grow(threads - 1), long)
 
+    def leave(self) -> None:
+        """Let workers that wait awake sleep at once."""
+        self._leave.value = 1
+
     def end(self) -> None:
         """Let the workers return, and wait for them: their code must not go while they are in it."""
         self._ended = True
@@ -102,6 +108,7 @@ def _made() -> Crew | None:
                 _impossible = True
                 return None
             atexit.register(_crew.end)
+            idle.append(_crew.leave)
     return _crew
 
 

@@ -40,7 +40,7 @@ def layout_of(kernel: Kernel, shape: Shape, args: Sequence[Arg]) -> Layout:
     for param, (arg, dtype) in enumerate(zip(args, kernel.params, strict=True)):
         stride = None if param in results else arg.strides[inner]
         kinds.append("r" if stride is None else "c" if stride == dtype.itemsize else "s" if stride else "0")
-    return Layout("".join(kinds), columns)
+    return Layout("".join(kinds), columns, not results)
 
 
 def _by_columns(kernel: Kernel, shape: Shape, args: Sequence[Arg]) -> bool:

@@ -10,3 +10,4 @@ class Layout(NamedTuple):
 
     inner: str  # how the innermost index moves each parameter: "c" to the next element, "0" not at all, "s" by a stride
     columns: bool = False  # a reduction in which neighbours of the loop are kept, not reduced
+    streams: bool = False  # a word of the launch table says whether results go past the caches

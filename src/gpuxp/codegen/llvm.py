@@ -16,6 +16,7 @@ from ..errors import Unsupported
 from ..kernel import BLOCK, LANES, Inst, Kernel
 from .layout import Layout
 from .llvmops import constant, spelling, type_of
+from .llvmstream import render_stream
 from .llvmtext import Emitter, declaration
 from .segments import LEAVES, Segments
 
@@ -37,10 +38,11 @@ def scalar_words(dtype: DType) -> int:
 
 
 class Source(NamedTuple):
-    """A rendered kernel: its text, and the loops whose addresses it expects."""
+    """A rendered kernel: its text, the loops whose addresses it expects, and whether it can stream its results."""
 
     text: str
     calls: tuple[Call, ...]
+    streams: bool
 
 
 def render(kernel: Kernel, layout: Layout) -> Source:
@@ -49,7 +51,7 @@ def render(kernel: Kernel, layout: Layout) -> Source:
         if type_of(dtype) is None:
             raise Unsupported(f"{dtype} is not compiled")
     writer = _Writer(kernel, layout)
-    return Source(writer.text(), tuple(writer.calls))
+    return Source(writer.text(), tuple(writer.calls), bool(writer.streamed))
 
 
 class _Writer(Emitter):
@@ -63,6 +65,9 @@ class _Writer(Emitter):
         self.words = 0
         self.results = {r.param for r in kernel.reductions}
         self.reduced = range(kernel.kept, kernel.ndim)
+        loaded = {i.attr for i in kernel.body if i.op == "load"}
+        # results that may go past the caches
+        self.streamed = [p for p, _ in kernel.stores if layout.streams and p not in loaded and layout.inner[p] == "c"]
 
     # The whole
 
@@ -72,10 +77,16 @@ class _Writer(Emitter):
         head, self.lines = self.lines, []
         self._prepare_calls()
         (self._reduce if self.kernel.reductions else self._map)()
+        if self.streamed:
+            self.do("fence seq_cst")  # what went past the caches is in no order otherwise
         self.do("ret void")
         body = [*head, *self.allocas, *self.lines]
         declared = sorted({line.split("@")[1].split("(")[0] for line in body if "@llvm." in line})
         lines = [f"define void @{ENTRY}(ptr noalias %a, i64 %low, i64 %high) #0 {{", "entry:", *body, "}"]
+        if self.streamed:
+            self.metadata.append("!{i32 1}")
+            lines.append(render_stream(len(self.metadata) - 1))
+            declared = sorted({*declared, "llvm.umin.i64"})
         lines += [declaration(name) for name in declared]
         lines.append('attributes #0 = { nounwind "no-trapping-math"="true" }')
         lines += [f"!{n} = {what}" for n, what in enumerate(self.metadata)]
@@ -98,6 +109,7 @@ class _Writer(Emitter):
             if self.segments.is_call(value)
         }
         self.step = self.word()
+        self.streams = self.word() if self.layout.streams else "0"
         self.shape = [self.word() for _ in range(kernel.ndim)]
         self.base = [self.word("ptr") for _ in kernel.params]
         self.strides = [
@@ -114,6 +126,7 @@ class _Writer(Emitter):
         self.buffers = {
             v: self.alloca(i.dtype, PIECE) for v, i in enumerate(self.kernel.body) if self.segments.buffered(v)
         }
+        self.stages = {p: self.alloca(self.kernel.params[p], PIECE) for p in self.streamed}
         self.lists: dict[int, tuple[str, str, str]] = {}
         for value in self.loops:
             inst = self.kernel.body[value]
@@ -174,20 +187,38 @@ class _Writer(Emitter):
     # The body
 
     def body(self, pointers: dict[int, str], count: str, index: str, inner: int, finish: _Finish | None = None) -> None:
-        """Compute `count` neighbours along dimension `inner`; the calls get them in pieces."""
-        if not self.loops:
+        """Compute `count` neighbours along dimension `inner`, in pieces if there are calls, or results to stream."""
+        if not self.loops and not self.streamed:
             self._segment(0, pointers, count, index, inner, finish)
             return
+        streams = self.emit(f"icmp ne i64 {self.streams}, 0") if self.streamed else ""
+        most = str(PIECE) if self.loops else self.emit(f"select i1 {streams}, i64 {PIECE}, i64 {count}")
 
         def piece(start: str) -> None:
             here = self._moved(pointers, {inner: start})
-            size = self.least(self.emit(f"sub i64 {count}, {start}"), str(PIECE))
+            size = self.least(self.emit(f"sub i64 {count}, {start}"), most)
+            places = dict(here)
+            for p, stage in self.stages.items():
+                places[p] = self.emit(f"select i1 {streams}, ptr {stage}, ptr {here[p]}")
             for segment in range(self.segments.count):
-                self._segment(segment, here, size, self.add(index, start), inner, finish)
+                self._segment(segment, places, size, self.add(index, start), inner, finish)
                 for value in self.segments.calls(segment):
-                    self._call(value, here, size)
+                    self._call(value, places, size)
+            if self.streamed:
+                self._stream(streams, here, size)
 
-        self.loop(count, piece, step=str(PIECE))
+        self.loop(count, piece, step=most)
+
+    def _stream(self, streams: str, pointers: dict[int, str], size: str) -> None:
+        """Move a piece of the results to where it belongs, if they go past the caches."""
+        run, end = self.name(), self.name()
+        self.do(f"br i1 {streams}, label %{run}, label %{end}")
+        self.label(run)
+        for p, stage in self.stages.items():
+            nbytes = self.mul(size, str(self.kernel.params[p].itemsize))
+            self.do(f"call void @stream(ptr {pointers[p]}, ptr {stage}, i64 {nbytes})")
+        self.do(f"br label %{end}")
+        self.label(end)
 
     def _call(self, value: int, pointers: dict[int, str], size: str) -> None:
         inst = self.kernel.body[value]

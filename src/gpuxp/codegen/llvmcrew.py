@@ -22,7 +22,8 @@ _PAUSES = {"x86_64": _X86, "AMD64": _X86, "arm64": _ARM, "aarch64": _ARM}
 # words of the state, those that threads write often on cache lines of their own
 _PLACES = {
     "open": 0, "seq": 64, "next": 128, "active": 192, "sleepers": 256, "busy": 320, "stop": 328,
-    "room": 384, "workers": 392, "asked": 400, "function": 448, "context": 456, "units": 464, "tasks": 472,
+    "leave": 336, "room": 384, "workers": 392, "asked": 400, "function": 448, "context": 456, "units": 464,
+    "tasks": 472,
     "mutex": 512, "cond": 768, **{name: 896 + 8 * place for place, name in enumerate(FUNCTIONS)},
 }  # fmt: skip
 
@@ -120,6 +121,8 @@ start:
   store ptr %context, ptr %context.at
   store i64 %units, ptr %units.at
   store i64 %tasks, ptr %tasks.at
+  %leave = AT leave
+  store atomic i64 0, ptr %leave monotonic, align 8
   store atomic i64 0, ptr %next seq_cst, align 8
   store atomic i64 %helpers, ptr %room seq_cst, align 8
   store atomic i64 1, ptr %open seq_cst, align 8
@@ -180,6 +183,7 @@ entry:
   %sleepers = AT sleepers
   %room = AT room
   %stop = AT stop
+  %leave.at = AT leave
   %mutex = AT mutex
   %cond = AT cond
   %sleep.at = AT pthread_cond_wait
@@ -210,7 +214,10 @@ still:
   call void @pause()
   %turn.next = add i64 %turn, 1
   %long = icmp sgt i64 %turn.next, LOOKS
-  br i1 %long, label %rest, label %on
+  %left = load atomic i64, ptr %leave.at monotonic, align 8
+  %others = icmp ne i64 %left, 0
+  %tired = or i1 %long, %others
+  br i1 %tired, label %rest, label %on
 on:
   br label %look
 rest:
