@@ -408,9 +408,10 @@ def tile(A: Any, reps: Any, /) -> ndarray:  # noqa: N803 - NumPy's name
     )
     ndim = max(x.ndim, len(counts))
     counts = (1,) * (ndim - len(counts)) + counts
-    x = reshape(x, (1,) * (ndim - x.ndim) + x.shape)
-    if all(n == 1 for n in counts):
-        return copy_of(x)  # in its own order of memory, as NumPy's
+    once = all(n == 1 for n in counts)
+    x = reshape(copy_of(x) if once else x, (1,) * (ndim - x.ndim) + x.shape)
+    if once:
+        return x  # in its own order of memory, as NumPy's
     pairs = tuple(n for pair in zip(counts, x.shape, strict=True) for n in pair)
     wide = broadcast_to(reshape(x, tuple(n for extent in x.shape for n in (1, extent))), pairs)
     return reshape(copy_of(wide, order="C"), tuple(c * n for c, n in zip(counts, x.shape, strict=True)))
