@@ -23,7 +23,8 @@ def explain(x: Any = None) -> str:
     ...     print("1 kernel" in np.explain(y))
     True
     """
-    from .schedule import Trace, make_plan  # a part of the engine
+    from .schedule import make_plan  # a part of the engine
+    from .trace import Trace
 
     runtime = x._runtime if type(x) is ndarray else runtime_of()
     with runtime.lock:

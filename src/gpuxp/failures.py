@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .schedule import Step, Trace
+from .schedule import Step
 from .tape import Node
+from .trace import Trace
 
 
 def again(error: BaseException) -> BaseException:

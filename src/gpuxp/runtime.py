@@ -20,10 +20,11 @@ from .failures import again, forget_errors, poison, raise_errors, release
 from .geometry import Ghost, Shape, key_of, placed
 from .inspecting import expect, report
 from .kernel import Kernel
-from .schedule import Loop, Plan, Step, Trace, make_plan
+from .schedule import Loop, Plan, Step, make_plan
 from .storage import Buffer, View, host_memory
 from .tape import LIBRARY, Node, repeating
 from .threads import deferred_signals, leave_cores, quiet
+from .trace import Trace
 
 _PLANS = 512  # plans kept
 _LOGS = 32  # what compilers said of kernels that they refused

@@ -1,7 +1,8 @@
 """From the tape to kernels: what is dead goes, what fits together becomes one kernel.
 
-The passes, in order: `trace` (number views, find hazards), `live_nodes` (dead code), `group` (fusion), `lower` (kernel
-per group). A plan refers to views and scalars by position, so it serves every tape of the same structure.
+The passes, in order: `trace.Trace` (number views, find hazards), `live_nodes` (dead code), `fusing.group` (fusion),
+`lower` (kernel per group). A plan refers to views and scalars by position, so it serves every tape of the same
+structure.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from .dtypes import DType
-from .geometry import DISJOINT, IDENTICAL, Shape, broadcast_strides, collapse
+from .fusing import group
+from .geometry import Shape, broadcast_strides, collapse
 from .kernel import Inst, Kernel, Reduction
 from .ops import ELEMENTWISE, result_dtype
-from .storage import Buffer, View
-from .tape import LIBRARY, REDUCE, Node, relate
+from .storage import View
+from .tape import LIBRARY, REDUCE, Node
+from .trace import Trace
 
-_LOOK_BACK = 16  # groups that a node may be moved past
-_MAX_GROUP = 256  # nodes in one kernel
 _LOOPS = 16  # geometries that a step keeps
 
 
@@ -74,109 +75,6 @@ class Plan:
     steps: tuple[Step, ...]
 
 
-class Trace:
-    """A tape with its views, buffers and shapes numbered in order of appearance.
-
-    Parameters
-    ----------
-    nodes
-        The commands.
-    later
-        Commands that follow, but are no part of it: what they use is wanted.
-    """
-
-    def __init__(self, nodes: Sequence[Node], later: Sequence[Node] = ()) -> None:
-        self.nodes = nodes
-        self.views: list[View] = []
-        self.buffers: list[Buffer] = []
-        self.buffer_of: list[int] = []  # view -> buffer
-        self.reads: list[tuple[int, ...]] = []  # node -> views
-        self.writes: list[tuple[int, ...]] = []
-        self.shape_of: list[int] = []  # node -> shape
-        self._commands: list[Any] = []  # what each is, the views it uses, which inputs are no views (as bits)
-        self._crowded: dict[int, list[int]] = {}  # buffers of several views -> these
-        self._hazards: dict[tuple[int, int], int] = {}
-        self._numbers: dict[int, int] = {}  # id of a view -> its number
-        self._places: dict[int, int] = {}  # id of a buffer -> its number
-        self._geometries: dict[tuple[int, Any], int] = {}
-        self._number()
-        used = {id(v.buffer) for node in later for v in (*node.outs, *node.reads())}
-        self.wanted = [b.wanted or id(b) in used for b in self.buffers]
-
-    def _number(self) -> None:
-        shapes: dict[tuple[int, ...], int] = {}
-        numbers, number, commands = self._numbers, self._number_view, self._commands
-        for node in self.nodes:
-            found, scalars, place = [], 0, 1
-            for value in node.ins:
-                if type(value) is View:
-                    known = numbers.get(id(value))
-                    found.append(number(value) if known is None else known)
-                else:
-                    scalars += place
-                place += place
-            reads, writes = tuple(found), tuple([number(v) for v in node.outs])
-            shape = shapes.setdefault(node.shape, len(shapes))
-            self.reads.append(reads)
-            self.writes.append(writes)
-            self.shape_of.append(shape)
-            commands += (node.op, node.kind, node.attr, node.loop, reads, writes, shape, scalars, place)
-        self.written = {v for views in self.writes for v in views}
-
-    def _number_view(self, view: View) -> int:
-        """Return the number of a view; equal views of one buffer share it."""
-        found = self._numbers.get(id(view))
-        if found is not None:
-            return found
-        number = len(self.views)
-        place = self._places.get(id(view.buffer))
-        if place is None:
-            place = self._places[id(view.buffer)] = len(self.buffers)
-            self.buffers.append(view.buffer)
-        else:
-            siblings = self._crowded.get(place)
-            if siblings is None:  # the second view: only now the geometry matters
-                siblings = self._crowded[place] = [self.buffer_of.index(place)]
-                self._geometries[place, self.views[siblings[0]].key] = siblings[0]
-            found = self._geometries.setdefault((place, view.key), number)
-            if found != number:
-                self._numbers[id(view)] = found
-                return found
-            siblings.append(number)
-        self._numbers[id(view)] = number
-        self.views.append(view)
-        self.buffer_of.append(place)
-        return number
-
-    def key(self) -> tuple[Any, ...]:
-        """Return the structure: all that a plan depends on, and neither sizes nor constants."""
-        views = (*self.buffer_of, *[v.ghost.dtype for v in self.views])
-        covers = tuple([self.views[v].covers() for v in sorted(self.written)])
-        return tuple(self._commands), views, covers, tuple(self.wanted), self._hazard_key()
-
-    def _hazard_key(self) -> tuple[tuple[int, int, int], ...]:
-        found = []
-        for views in self._crowded.values():
-            if not self.written.isdisjoint(views):
-                for place, a in enumerate(views):
-                    for b in views[place + 1 :]:
-                        if a in self.written or b in self.written:
-                            found.append((a, b, self.relation(a, b)))
-        return tuple(found)
-
-    def relation(self, a: int, b: int) -> int:
-        """Say how two views lie."""
-        if a == b:
-            return IDENTICAL
-        if self.buffer_of[a] != self.buffer_of[b]:
-            return DISJOINT
-        pair = (a, b) if a < b else (b, a)
-        found = self._hazards.get(pair)
-        if found is None:
-            found = self._hazards[pair] = relate(self.views[a], self.views[b])
-        return found
-
-
 def live_nodes(trace: Trace) -> list[int]:
     """Drop the nodes whose results nobody reads, nor can still see afterwards."""
     wanted = list(trace.wanted)
@@ -192,91 +90,6 @@ def live_nodes(trace: Trace) -> list[int]:
         for v in trace.reads[number]:
             wanted[trace.buffer_of[v]] = True
     return live[::-1]
-
-
-class _Group:
-    """Nodes that become one kernel."""
-
-    def __init__(self, trace: Trace, number: int) -> None:
-        self._trace = trace
-        node = trace.nodes[number]
-        self.nodes: list[int] = []
-        self.shape = trace.shape_of[number]
-        self.axes: Any = None
-        self.barrier = node.kind == LIBRARY or _may_raise(node)
-        self.reads: dict[int, set[int]] = {}  # buffer -> views
-        self.writes: dict[int, set[int]] = {}
-        self.results: dict[int, set[int]] = {}  # views written by reductions
-        self.views: set[int] = set()
-        self.add(number)
-
-    def add(self, number: int) -> None:
-        trace, node = self._trace, self._trace.nodes[number]
-        self.nodes.append(number)
-        if node.kind == REDUCE:
-            self.axes = node.attr
-        outs = self.results if node.kind == REDUCE else self.writes
-        for v in trace.writes[number]:
-            outs.setdefault(trace.buffer_of[v], set()).add(v)
-        for v in trace.reads[number]:
-            self.reads.setdefault(trace.buffer_of[v], set()).add(v)
-        self.views.update(trace.writes[number], trace.reads[number])
-
-    def meets(self, number: int) -> tuple[bool, bool]:
-        """Say whether a later node depends on this group, and whether it clashes (cannot share its loop)."""
-        trace = self._trace
-        reduces = trace.nodes[number].kind == REDUCE
-        depends = clash = False
-        for v in trace.writes[number]:
-            buffer = trace.buffer_of[v]
-            for other in (*self.reads.get(buffer, ()), *self.writes.get(buffer, ()), *self.results.get(buffer, ())):
-                found = trace.relation(v, other)
-                if found != DISJOINT:
-                    depends = True
-                    clash |= found != IDENTICAL or reduces or other in self.results.get(buffer, ())
-        for v in trace.reads[number]:
-            buffer = trace.buffer_of[v]
-            for other in (*self.writes.get(buffer, ()), *self.results.get(buffer, ())):
-                found = trace.relation(v, other)
-                if found != DISJOINT:
-                    depends = True
-                    clash |= found != IDENTICAL or other in self.results.get(buffer, ())
-        return depends, clash
-
-    def admits(self, number: int, max_params: int) -> bool:
-        """Whether the node has this group's loop and the kernel stays small enough."""
-        trace, node = self._trace, self._trace.nodes[number]
-        if self.barrier or node.kind == LIBRARY or _may_raise(node) or trace.shape_of[number] != self.shape:
-            return False
-        if node.kind == REDUCE and self.axes not in (None, node.attr):
-            return False
-        added = self.views.union(trace.reads[number], trace.writes[number])
-        return len(added) <= max_params and len(self.nodes) < _MAX_GROUP
-
-
-def _may_raise(node: Node) -> bool:
-    """Whether running the node can fail on its data: it then runs alone, so that nothing else is lost."""
-    return node.op == "power" and node.loop[-1].kind in "iu"
-
-
-def group(trace: Trace, live: Sequence[int], fusion: bool, max_params: int) -> list[list[int]]:
-    """Join each node to the nearest earlier group that it fits, past groups it does not depend on."""
-    groups: list[_Group] = []
-    for number in live:
-        home = None
-        if fusion:
-            for candidate in reversed(groups[-_LOOK_BACK:]):
-                depends, clash = candidate.meets(number)
-                if not clash and candidate.admits(number, max_params):
-                    home = candidate
-                    break
-                if depends:
-                    break
-        if home is None:
-            groups.append(_Group(trace, number))
-        else:
-            home.add(number)
-    return [g.nodes for g in groups]
 
 
 class _Lowering:

@@ -20,6 +20,8 @@ LAYERS = [
     "geometry vectormath ops",
     "storage threads",
     "kernel folding tape fallback",
+    "trace",
+    "fusing",
     "schedule",
     "backends codegen backends.base backends.tiles backends.reduce backends.launching",
     "backends.openclcalls backends.openclblas backends.openclmatmul backends.openclsort",

@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gpuxp import geometry, runtime, schedule, storage
+from gpuxp import fusing, geometry, runtime, schedule, storage, trace
 from gpuxp.backends import reduce, software, tiles
 from gpuxp.devices import open_runtimes
 from gpuxp.geometry import DISJOINT, IDENTICAL
@@ -24,18 +24,18 @@ small: Any = importlib.import_module("gpuxp.small")
 
 Patch = tuple[Any, str, Any]
 
-_meets = schedule._Group.meets
+_meets = fusing._Group.meets
 _live_nodes = schedule.live_nodes
 _make_plan = schedule.make_plan
 _lower = schedule.lower
-_key = schedule.Trace.key
+_key = trace.Trace.key
 _emit = schedule._Lowering.emit
 _untangled = ufunc._untangled
 _relation = geometry.relation
 _memory_order = geometry.memory_order
 _collapse = geometry.collapse
 _box = tiles.Grid.box
-_add = schedule._Group.add
+_add = fusing._Group.add
 _layout = array.layout
 
 
@@ -57,7 +57,7 @@ class _Nothing:
 
 def _only(group: Any, number: int, hazard: str) -> tuple[bool, bool]:
     """Return what one kind of hazard says about a node and a group."""
-    part = object.__new__(schedule._Group)
+    part = object.__new__(fusing._Group)
     part.__dict__.update(group.__dict__)
     if hazard == "RAW":
         part._trace = _Facade(group._trace, writes=_Nothing())
@@ -230,12 +230,12 @@ MUTANTS: dict[str, list[Patch]] = {
     "views never overlap": [(schedule, "relate", lambda a, b: IDENTICAL if a is b else DISJOINT)],
     "views that start together are the same": [(schedule, "relate", lambda a, b: _by_key(a, b, _same_start))],
     "views that start apart are disjoint": [(schedule, "relate", lambda a, b: _by_key(a, b, _interleaved))],
-    "read after write overlooked": [(schedule._Group, "meets", without_hazard("RAW"))],
-    "write after read overlooked": [(schedule._Group, "meets", without_hazard("WAR"))],
-    "write after write overlooked": [(schedule._Group, "meets", without_hazard("WAW"))],
-    "clashing views share a loop": [(schedule._Group, "meets", _no_clash)],
-    "nodes move past what they depend on": [(schedule._Group, "meets", _no_dependence)],
-    "results of reductions are read in their kernel": [(schedule._Group, "meets", _blind_to_results)],
+    "read after write overlooked": [(fusing._Group, "meets", without_hazard("RAW"))],
+    "write after read overlooked": [(fusing._Group, "meets", without_hazard("WAR"))],
+    "write after write overlooked": [(fusing._Group, "meets", without_hazard("WAW"))],
+    "clashing views share a loop": [(fusing._Group, "meets", _no_clash)],
+    "nodes move past what they depend on": [(fusing._Group, "meets", _no_dependence)],
+    "results of reductions are read in their kernel": [(fusing._Group, "meets", _blind_to_results)],
     "every write covers its buffer": [(storage.View, "covers", _always)],
     "reads do not keep writes alive": [(schedule, "live_nodes", _forgetful)],
     "overwritten values are dead": [(schedule, "live_nodes", _blind_to_partial_reads)],
@@ -246,10 +246,10 @@ MUTANTS: dict[str, list[Patch]] = {
     "a store is forgotten": [(schedule, "lower", _lose_store)],
     "constants change places": [(schedule, "lower", _swap_scalars)],
     "temporaries die too early": [(runtime, "make_plan", _dead_too_early)],
-    "commands left on the tape are forgotten": [(runtime, "Trace", lambda nodes, later=(): schedule.Trace(nodes))],
-    "plans ignore hazards": [(schedule.Trace, "key", _key_without(4))],
-    "plans ignore what is wanted": [(schedule.Trace, "key", _key_without(3))],
-    "plans ignore commands' order of operands": [(schedule.Trace, "key", _key_without_places)],
+    "commands left on the tape are forgotten": [(runtime, "Trace", lambda nodes, later=(): trace.Trace(nodes))],
+    "plans ignore hazards": [(trace.Trace, "key", _key_without(4))],
+    "plans ignore what is wanted": [(trace.Trace, "key", _key_without(3))],
+    "plans ignore commands' order of operands": [(trace.Trace, "key", _key_without_places)],
     "values are loaded again": [(schedule._Lowering, "_read", _stale_read)],
     "instructions of two dtypes are one": [(schedule._Lowering, "emit", _careless_emit)],
     "copies of inputs are dropped by a flush": [(ufunc, "_untangled", _lost_copies)],

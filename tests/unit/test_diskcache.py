@@ -117,6 +117,6 @@ def test_a_second_process_takes_what_the_first_compiled(folder: Path) -> None:
     assert run(folder) == first
     assert {p: p.stat().st_ino for p in folder.iterdir()} == files  # nothing was compiled again
     for path in files:
-        path.write_bytes(path.read_bytes()[: 60])
+        path.write_bytes(path.read_bytes()[:60])
     assert run(folder) == first
     assert all(p.stat().st_size > 60 for p in files)

@@ -10,6 +10,7 @@ import numpy
 import pytest
 
 import gpuxp as np
+from gpuxp.devices import runtime_of
 from gpuxp.testing import kernel_count
 
 N = 1000
@@ -119,6 +120,12 @@ def _chained_copies(a: Any) -> Any:
     return a.copy().astype(numpy.float32).astype(numpy.float64) + 1
 
 
+def _long(a: Any, b: Any) -> Any:
+    for _ in range(60):  # 120 results, of which one is wanted
+        a = a * 0.5 + b
+    return a
+
+
 # name, program, inputs, kernels, temporaries
 CASES: list[tuple[Callable[..., Any], list[Any] | str, int, int]] = [
     (_chain, "vvv", 1, 0),
@@ -137,6 +144,7 @@ CASES: list[tuple[Callable[..., Any], list[Any] | str, int, int]] = [
     (_where, "vv", 1, 0),
     (_softmax, "g", 3, 3),  # the maximum; exponentials with their sum; the quotient
     (_created, "v", 1, 0),
+    (_long, "vv", 1, 0),
     (_independent, "vv", 1, 0),
     (_repeated_in_place, "vv", 1, 0),
     (_chained_copies, "v", 1, 0),
@@ -262,3 +270,21 @@ def test_explain_shows_commands_kernels_and_code() -> None:
     for part in ("multiply", "add", "1 kernel", "kernel over (i0)", "float64 = load p0", "def tile"):
         assert part in text
     assert (numpy.asarray(c) == numpy.asarray(a) * numpy.asarray(b) + 1).all()
+
+
+def test_a_kernel_has_only_so_many_parameters() -> None:
+    """Results that are wanted, and those that another kernel reads, count; those that stay in registers do not."""
+    runtime = runtime_of("cpu")
+    limit = runtime.backend.caps.max_params
+    for shared in (False, True):
+        a, b = vectors(2)
+        kept = []
+        for _ in range(100):
+            a = a * 0.5 + b
+            kept.append(a[:500] + 1 if shared else a)  # of another shape: another kernel
+        runtime.last_kernels.clear()
+        np.evaluate(a, *kept)
+        sizes = [len(kernel.params) for kernel in runtime.last_kernels]
+        assert len(sizes) > 1
+        assert max(sizes) <= limit
+        assert max(sizes) > limit // 2
