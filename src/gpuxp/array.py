@@ -14,7 +14,7 @@ from . import dtypes
 from .devices import Device, runtime_of
 from .dtypes import DType
 from .errors import unsupported_dtype
-from .geometry import Ghost, Shape, c_strides, ghost, memory_order, strides_in_order
+from .geometry import Ghost, Shape, c_strides, copied_order, ghost, memory_order, strides_in_order
 from .storage import View
 from .tape import MAP, Node
 from .threads import PARALLEL, quiet_call
@@ -446,7 +446,7 @@ def copy_of(array: ndarray, dtype: DType | None = None, order: str = "K") -> nda
     if there is not None and array._runtime.at_once(there.size):
         return _converted(array._runtime, there, target, order)
     shape = array.shape
-    out = fresh(array._runtime, shape, target, layout((array._ghost,), shape, target.itemsize, order))
+    out = fresh(array._runtime, shape, target, layout_like(array._ghost, target.itemsize, order))
     record_copy(out._view, array._view)
     return out
 
@@ -468,6 +468,13 @@ def record_copy(out: View, value: View | HostArray) -> None:
     loop = value.ghost.dtype if isinstance(value, View) else value.dtype
     runtime = out.buffer.runtime
     runtime.record(Node("copy", MAP, (out,), (value,), (loop, loop), out.ghost.shape))
+
+
+def layout_like(own: Ghost, itemsize: int, order: str = "K") -> Shape | None:
+    """Return the strides of a copy as NumPy lays it out; None means C order."""
+    if order != "K" or own.ndim < 2 or own.flags.forc:
+        return layout((own,), own.shape, itemsize, order)
+    return strides_in_order(own.shape, copied_order(own.strides), itemsize)
 
 
 def layout(ghosts: Sequence[Ghost], shape: Shape, itemsize: int, order: str = "K") -> Shape | None:

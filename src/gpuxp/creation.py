@@ -11,7 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import dtypes
-from .array import READ_ONLY, WRITEABLE, fresh, held, host, layout, make, ndarray, record_copy, view_of, wrap
+from .array import (
+    READ_ONLY,
+    WRITEABLE,
+    fresh,
+    held,
+    host,
+    layout,
+    layout_like,
+    make,
+    ndarray,
+    record_copy,
+    view_of,
+    wrap,
+)
 from .config import config
 from .convert import as_operand, asarray, runtime_for
 from .devices import runtime_of
@@ -110,7 +123,7 @@ def _like(a: Any, dtype: Any, order: str, device: object, shape: Any) -> ndarray
         return _unset(runtime, extent, target, order)
     if order == "K" and runtime.host_visible and runtime.at_once(x.size):
         return held(runtime, NUMPY.empty_like(x._ghost, target))
-    return fresh(runtime, x.shape, target, layout((x._ghost,), x.shape, target.itemsize, order))
+    return fresh(runtime, x.shape, target, layout_like(x._ghost, target.itemsize, order))
 
 
 def empty_like(

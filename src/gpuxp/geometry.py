@@ -150,6 +150,11 @@ def memory_order(ndim: int, operands: tuple[Shape, ...]) -> tuple[int, ...]:
     return tuple(reversed(order))
 
 
+def copied_order(strides: Shape) -> tuple[int, ...]:
+    """Return the axes from slow to fast as NumPy's copies keep them: by their strides, repeated elements last."""
+    return tuple(sorted(range(len(strides)), key=lambda axis: -abs(strides[axis])))
+
+
 def joined_order(ndim: int, operands: tuple[Shape, ...]) -> tuple[int, ...]:
     """Return the axes from slow to fast as NumPy's `concatenate` sorts them: the same rule, begun from C order."""
     order = list(range(ndim))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import derived, dtypes
-from .array import READ_ONLY, WRITEABLE, at_hand, copy_of, fresh, host, layout, ndarray, view_of, wrap
+from .array import READ_ONLY, WRITEABLE, at_hand, copy_of, fresh, host, layout, layout_like, ndarray, view_of, wrap
 from .convert import as_operand, host_call, runtime_for
 from .creation import zeros
 from .dtypes import NUMPY
@@ -362,7 +362,7 @@ def roll(a: Any, /, shift: Any, axis: Any = None) -> ndarray:
     by = dict.fromkeys(range(x.ndim), 0)
     for step, place in pairs:
         by[_axis(int(place), x.ndim)] += int(step)
-    result = fresh(x._runtime, x.shape, x.dtype, layout((x._ghost,), x.shape, x.itemsize))
+    result = fresh(x._runtime, x.shape, x.dtype, layout_like(x._ghost, x.itemsize))
     _roll_into(result, x, [(d, n % x.shape[d]) for d, n in by.items() if x.shape[d] and n % x.shape[d]])
     return result
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import derived
-from .array import VALUE, WRITEABLE, copy_of, layout, ndarray, view_of
+from .array import VALUE, WRITEABLE, copy_of, layout_like, ndarray, view_of
 from .convert import as_operand, evaluate, host_call, library, runtime_for
 from .dtypes import INT64, INTP, NUMPY
 from .errors import AxisError
@@ -141,7 +141,7 @@ def sort(
     how: Any = kind or (
         "stable" if stable and x.dtype.kind == "c" else None
     )  # equal real elements cannot be told apart
-    strides = layout((x._ghost,), x.shape, x.itemsize)
+    strides = layout_like(x._ghost, x.itemsize)
     result = library("sort", lambda v: np.sort(v, axis, how), [x], x.shape, x.dtype, strides, axis=axis)
     return _reversed(result, axis) if descending else result
 

@@ -20,6 +20,7 @@ from gpuxp.geometry import (
     broadcast_shapes,
     broadcast_strides,
     collapse,
+    copied_order,
     ghost,
     key_of,
     memory_order,
@@ -63,6 +64,16 @@ def test_results_are_laid_out_as_numpy_lays_them_out(data: Any, shape: tuple[int
     if a.size:
         real = [(s, t) for s, t, n in zip(strides, expected.strides, a.shape, strict=True) if n > 1]
         assert all(s == t for s, t in real)
+
+
+@given(st.data(), SHAPES)
+def test_copies_are_laid_out_as_numpy_lays_them_out(data: Any, shape: tuple[int, ...]) -> None:
+    a = data.draw(views(np.zeros(shape)))
+    repeated = np.broadcast_to(a, (3, *a.shape)).transpose(data.draw(st.permutations(range(a.ndim + 1))))
+    for own in (a, repeated):
+        if own.size and not own.flags.forc:
+            wanted = own.astype(np.int32)
+            assert strides_in_order(own.shape, copied_order(own.strides), 4) == wanted.strides
 
 
 @given(st.data(), SHAPES)
