@@ -32,7 +32,8 @@ class Masked:
         context, counts = self._counted(mask)
         found: Array = np.empty(int(counts[-1]), source.dtype)
         context[1:3] = address(source), address(found)
-        self._run(COMPRESS, context, len(counts) - 1)
+        if found.size:
+            self._run(COMPRESS, context, len(counts) - 1)
         return found
 
     def write(self, mask: Array, target: Array, values: Array) -> bool:
@@ -41,7 +42,8 @@ class Masked:
         if values.shape != (int(counts[-1]),):
             return False
         context[1:3] = address(values), address(target)
-        self._run(EXPAND, context, len(counts) - 1)
+        if values.size:
+            self._run(EXPAND, context, len(counts) - 1)
         return True
 
     def _counted(self, mask: Array) -> tuple[Any, Array]:
