@@ -210,3 +210,38 @@ def test_what_is_read_again_stays_in_the_caches() -> None:
             launch = Tier(kernel, COUNTERS).choose(shape, args[: len(kernel.params)])
             assert isinstance(launch, compiled.Prepared)
             assert launch.streams == streams
+
+
+@pytest.mark.parametrize("few", range(1, 7))
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "?"])
+def test_few_elements_are_reduced_as_many_are(few: int, dtype: str) -> None:
+    """Coordinates and colours, side by side or not, with what else the kernel stores."""
+    rng = numpy.random.default_rng(few)
+
+    def random(*shape: int) -> Any:
+        return np.asarray((rng.integers(-3, 4, shape) * 0.3).astype(dtype))
+
+    def results(points: Any, others: Any, wide: Any) -> list[Any]:
+        apart = points[:, None] ^ others[None] if dtype == "?" else points[:, None] - others[None]
+        found = [apart, apart.sum(-1), apart.max(-1), np.swapaxes(wide, 0, 1).any(-1), wide.sum(0), wide[:, ::2].min(0)]
+        found += [wide[::-1].T.sum(-1), (np.abs(wide.T) <= 1).sum(1), np.tanh(others * 1.0).sum(1)]
+        np.evaluate(*found)
+        return [numpy.asarray(f) for f in found]
+
+    operands = random(5, few), random(1030, few), random(few, 1030)
+    with np.configure(tier="interpreter"):
+        wanted = results(*operands)
+    before = COUNTERS["compiled_launches"]
+    with np.configure(tier="compiled"):
+        found = results(*operands)
+    assert COUNTERS["compiled_launches"] > before + 3
+    for want, got in zip(wanted, found, strict=True):
+        assert want.dtype == got.dtype
+        assert want.strides == got.strides
+        assert want.tobytes() == got.tobytes()
+
+
+def test_a_sum_of_few_negative_zeros_is_zero() -> None:
+    with np.configure(tier="compiled"):
+        for shape in ((50, 3), (50, 40), (50, 5000)):
+            assert not numpy.signbit(numpy.asarray((np.zeros(shape) * -1.0).sum(1))).any()

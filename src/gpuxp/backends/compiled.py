@@ -12,13 +12,14 @@ from typing import Any, cast
 import numpy as np
 
 from ..codegen.layout import Layout
-from ..codegen.llvm import COLUMNS, render, scalar_words
+from ..codegen.llvm import render
+from ..codegen.llvmbody import scalar_words
 from ..config import config
 from ..dtypes import DType
 from ..errors import Unsupported
 from ..folding import fold
-from ..geometry import address
-from ..kernel import BLOCK, Kernel
+from ..geometry import address, c_strides
+from ..kernel import BLOCK, Kernel, Reduction
 from ..threads import current_pool, quiet, quiet_call, threads_for
 from .base import Arg
 from .crew import crew
@@ -40,7 +41,7 @@ class Compiled:
     def __init__(self, kernel: Kernel, layout: Layout) -> None:
         self.kernel, self.layout = kernel, layout
         source = render(kernel, layout)
-        self.streams = source.streams
+        self.streams, self.width = source.streams, source.width
         self.head: list[int] = []
         for call in source.calls:
             found = find_loop(call.op, call.dtypes)
@@ -68,7 +69,7 @@ class Prepared:
         self.elements = math.prod(shape)
         self._long = self.elements * len(kernel.body) >= _LONG
         step = min(shape[-1], config.tile)
-        self.units = self._count(compiled.layout, step)
+        self.units = self._count(step)
         results = {r.param for r in kernel.reductions}
         self.code = compiled.address
         self.streams = compiled.streams and self._traffic(strides) >= _STREAM
@@ -94,7 +95,7 @@ class Prepared:
             found._table[found.extent - 1] = 0
         return found
 
-    def _count(self, layout: Layout, step: int) -> int:
+    def _count(self, step: int) -> int:
         return self.elements // self.shape[-1] * -(-self.shape[-1] // step)
 
     def __call__(self, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
@@ -135,23 +136,36 @@ class Prepared:
 class _Reduction(Prepared):
     """Blocks are reduced by the kernel, then the blocks' results as every tier does it."""
 
-    def _count(self, layout: Layout, step: int) -> int:
+    def _count(self, step: int) -> int:
         kept = self.shape[: self.kernel.kept]
         blocks = -(-math.prod(self.shape[self.kernel.kept :]) // BLOCK)
         self._kept, self._partial = kept, (*kept, blocks)
-        if not layout.columns:
-            return math.prod(self._partial)
-        return math.prod(kept[:-1]) * -(-kept[-1] // COLUMNS) * blocks
+        self._finished = [blocks == 1 and self._is_result(r) for r in self.kernel.reductions]
+        return math.prod(kept[:-1]) * -(-math.prod(kept[-1:]) // self._compiled.width) * blocks
+
+    def _is_result(self, r: Reduction) -> bool:
+        """Whether what the kernel writes for a block is what is wanted, at its place."""
+        dtype, strides = self.kernel.params[r.param], self._strides[r.param]
+        if self.kernel.body[r.value].dtype != dtype or dtype.kind == "c":
+            return False
+        packed = c_strides(self._kept, dtype.itemsize)
+        return all(n == 1 or own == step for n, own, step in zip(self._kept, strides, packed, strict=True))
 
     def __call__(self, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
         """Run the kernel, then combine what the blocks gave."""
         kernel = self.kernel
         places = [address(a.mem) + a.offset for a in args]
-        partial = [np.empty(self._partial, kernel.body[r.value].dtype) for r in kernel.reductions]
+        partial = [
+            None if done else np.empty(self._partial, kernel.body[r.value].dtype)
+            for r, done in zip(kernel.reductions, self._finished, strict=True)
+        ]
         for r, blocks in zip(kernel.reductions, partial, strict=True):
-            places[r.param] = address(blocks)
+            if blocks is not None:
+                places[r.param] = address(blocks)
         self._run(places, scalars)
         for r, blocks, total in zip(kernel.reductions, partial, self._compiled.folds, strict=True):
+            if blocks is None:
+                continue
             arg = args[r.param]
             target: Array = np.ndarray(self._kept, kernel.params[r.param], arg.mem, arg.offset, arg.strides)
             if target.dtype == blocks.dtype:

@@ -7,7 +7,7 @@ import weakref
 from functools import lru_cache
 from typing import Any
 
-from ..codegen.llvm import ENTRY
+from ..codegen.llvmbody import ENTRY
 from ..threads import compiling
 from . import diskcache
 

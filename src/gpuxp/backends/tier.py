@@ -28,19 +28,25 @@ T = TypeVar("T")
 Shape = tuple[int, ...]
 HOT = 0.01  # seconds that the interpreter spends on a kernel before a compile is worth as much
 _GEOMETRIES = 64  # prepared launches that one kernel keeps
-_FEW = 16  # so few reduced elements leave the lanes of a row empty
+_FEW = 16  # so few reduced elements leave the lanes of a row empty ...
+_UNROLLED = 4  # ... and so few, such as the coordinates of a point, are worth code of their own
 
 
 def layout_of(kernel: Kernel, shape: Shape, args: Sequence[Arg]) -> Layout:
     """Return the layout of a launch."""
     results = {r.param for r in kernel.reductions}
     columns = bool(results) and _by_columns(kernel, shape, args)
+    few = shape[-1] if columns and kernel.ndim == kernel.kept + 1 and shape[-1] <= _UNROLLED else 0
     inner = kernel.kept - 1 if columns else kernel.ndim - 1
     kinds = []
     for param, (arg, dtype) in enumerate(zip(args, kernel.params, strict=True)):
-        stride = None if param in results else arg.strides[inner]
-        kinds.append("r" if stride is None else "c" if stride == dtype.itemsize else "s" if stride else "0")
-    return Layout("".join(kinds), columns, not results)
+        if param in results:
+            kinds.append("r")
+            continue
+        stride, size = arg.strides[inner], dtype.itemsize
+        row = few > 1 and (stride, arg.strides[-1]) == (few * size, size)
+        kinds.append("p" if row else "c" if stride == size else "s" if stride else "0")
+    return Layout("".join(kinds), columns, not results, few)
 
 
 def _by_columns(kernel: Kernel, shape: Shape, args: Sequence[Arg]) -> bool:

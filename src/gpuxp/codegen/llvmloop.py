@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..kernel import Kernel
 from .layout import Layout
-from .llvm import ENTRY, render
+from .llvm import render
+from .llvmbody import ENTRY
 from .llvmops import constant
 from .llvmtext import Emitter
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ..dtypes import DType
 from ..kernel import BLOCK, Inst, Kernel, Reduction
 from .layout import Layout
-from .llvm import ENTRY, render
+from .llvm import render
+from .llvmbody import ENTRY
 from .llvmops import memory_type
 
 TOTAL, MAP = "gpuxp_total", "gpuxp_map"
