@@ -60,7 +60,6 @@ def ghost(shape: Shape, dtype: DType, strides: Shape | None = None, offset: int 
 
 
 @lru_cache(maxsize=1024)
-@lru_cache(maxsize=1024)
 def placed(shape: Shape, dtype: DType, strides: Shape | None) -> tuple[Ghost, Key]:
     """Return the ghost of a whole new buffer, and its key; buffers of one geometry share them."""
     made = ghost(shape, dtype, strides)

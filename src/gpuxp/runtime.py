@@ -22,7 +22,7 @@ from .inspecting import expect, report
 from .kernel import Kernel
 from .schedule import Loop, Plan, Step, make_plan
 from .storage import Buffer, View, host_memory
-from .tape import LIBRARY, Node, repeating
+from .tape import Node, repeating
 from .threads import deferred_signals, leave_cores, quiet
 from .trace import Trace
 
@@ -68,12 +68,16 @@ class Runtime:
         """Return a view of a new buffer that has no memory yet; impossible sizes raise here."""
         made, key = placed(shape, dtype, strides)
         nbytes = made.nbytes
-        if nbytes > self._memory:
+        if not self.fits(nbytes):
             raise MemoryError(
                 f"Unable to allocate {nbytes / 2**30:.3g} GiB for an array with shape {shape} and data type {dtype}: "
                 f"{self.name} has {self.backend.caps.memory / 2**30:.3g} GiB"
             )
         return View(Buffer(self, nbytes), made, False, key)
+
+    def fits(self, nbytes: int) -> bool:
+        """Whether the device could ever have so much memory."""
+        return nbytes <= self._memory
 
     def take(self, source: Any, shape: Shape, dtype: DType, strides: Shape) -> View:
         """Return a copy of an array that offers DLPack on a device which this one can copy from."""
@@ -96,7 +100,8 @@ class Runtime:
                 self.counters["host_writes"] += 1
             return view
         if array.flags.c_contiguous:
-            return View(Buffer(self, array.nbytes, array), array, True, key_of(0, array))
+            key = placed(array.shape, array.dtype, None)[1] if array.size else key_of(0, array)
+            return View(Buffer(self, array.nbytes, array), array, True, key)
         mem = host_memory(array)
         return View(Buffer(self, mem.nbytes, mem), array, real=True)
 
@@ -493,5 +498,3 @@ def operand(view: View) -> Operand:
     offset = view.offset if geometry.size else 0  # an empty view may begin past the end
     return Operand(view.buffer.mem, offset, geometry.strides, geometry.shape, geometry.dtype)
 
-
-__all__ = ["LIBRARY", "Runtime"]

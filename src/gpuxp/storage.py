@@ -81,13 +81,13 @@ class View:
     `ghost` lies over the void, or (`real`) over the buffer's own memory; then it is also the host's way to the data.
     """
 
-    __slots__ = ("_covers", "_key", "buffer", "ghost", "real")
+    __slots__ = ("_covers", "_key", "buffer", "ghost", "known", "real")
 
     def __init__(self, buffer: Buffer, ghost: Ghost, real: bool = False, key: Key | None = None) -> None:
         self.buffer = buffer
         self.ghost = ghost
         self.real = real
-        self._key = key
+        self._key = self.known = key  # of a whole new buffer: views of one geometry share it
         self._covers: bool | None = None
 
     @property

@@ -28,6 +28,7 @@ from .dtypes import BOOL, DType
 from .errors import mixed_devices
 from .geometry import Shape, broadcast_shapes, broadcasts_to
 from .ops import ELEMENTWISE, Elementwise
+from .recipes import Recipes
 from .small import PYTHON_SCALARS, apply_row, binary, in_order, too_large, unary
 from .storage import View
 from .tape import MAP, Node, clashes
@@ -59,6 +60,7 @@ class ufunc:  # noqa: N801 - NumPy's name
         self.numpy = row.ufunc
         self.nin = row.nin
         self._compares = name in _COMPARISONS
+        self._recipes = Recipes(row.name)
         self._small: Any = unary(row, _nothing) if row.nin == 1 else binary(row, _nothing)
         self.__name__ = self.__qualname__ = name
         self.nargs = row.nin + 1
@@ -118,6 +120,9 @@ class ufunc:  # noqa: N801 - NumPy's name
 
     def plain(self, *args: Any) -> ndarray:
         """Apply the function without keywords to operands that are not small arrays, or not alike."""
+        again = self._recipes.record(args)
+        if again is not None:
+            return again
         alike = _alike(args)
         if alike is not None:
             return self._record_alike(*alike, args)
@@ -174,6 +179,8 @@ class ufunc:  # noqa: N801 - NumPy's name
         target = runtime.new_buffer(shape, out, strides)
         result = make(target, WRITEABLE if shape else VALUE)  # holds the buffer while the tape may run
         runtime.record(Node(self.row.name, MAP, (target,), tuple(ins), loop, shape))
+        if not (self._compares and int in kinds and loop[0].kind in "iu"):  # in range or not: its value tells
+            self._recipes.learn(operands, loop, target)
         return result
 
     def _record(
@@ -379,6 +386,9 @@ def choose(runtime: Runtime, target: View, mask: ndarray, value: Any, other: Vie
 
 def select(condition: Any, x: Any, y: Any) -> ndarray:
     """Return elements of `x` where `condition` is true, of `y` elsewhere."""
+    again = _SELECT.record((condition, x, y))
+    if again is not None:
+        return again
     runtime = runtime_for("where", (condition, x, y))
     mask = as_operand(condition, runtime)
     if mask.dtype != BOOL:
@@ -396,7 +406,12 @@ def select(condition: Any, x: Any, y: Any) -> ndarray:
     ins = tuple(a._view if type(a) is ndarray else np.asarray(a).astype(dtype) for a in operands)
     loop = (BOOL, dtype, dtype, dtype)
     runtime.record(Node("select", MAP, (result._view,), (mask._view, *ins), loop, shape))
+    if all(type(a) is ndarray and a.shape == shape for a in operands) and mask.shape == shape:
+        _SELECT.learn((mask, *operands), loop, result._view)
     return result
+
+
+_SELECT = Recipes("select")
 
 
 def check_writeable(array: ndarray, function: str) -> None:

@@ -33,7 +33,7 @@ LAYERS = [
     "runtime",
     "devices",
     "array",
-    "exports",
+    "exports recipes",
     "convert",
     "small",
     "ufunc",

@@ -227,9 +227,9 @@ _no = property(_never)
 
 MUTANTS: dict[str, list[Patch]] = {
     "no overlap between output and inputs": [(ufunc, "clashes", _never)],
-    "views never overlap": [(schedule, "relate", lambda a, b: IDENTICAL if a is b else DISJOINT)],
-    "views that start together are the same": [(schedule, "relate", lambda a, b: _by_key(a, b, _same_start))],
-    "views that start apart are disjoint": [(schedule, "relate", lambda a, b: _by_key(a, b, _interleaved))],
+    "views never overlap": [(trace, "relate", lambda a, b: IDENTICAL if a is b else DISJOINT)],
+    "views that start together are the same": [(trace, "relate", lambda a, b: _by_key(a, b, _same_start))],
+    "views that start apart are disjoint": [(trace, "relate", lambda a, b: _by_key(a, b, _interleaved))],
     "read after write overlooked": [(fusing._Group, "meets", without_hazard("RAW"))],
     "write after read overlooked": [(fusing._Group, "meets", without_hazard("WAR"))],
     "write after write overlooked": [(fusing._Group, "meets", without_hazard("WAW"))],

@@ -288,3 +288,27 @@ def test_a_kernel_has_only_so_many_parameters() -> None:
         assert len(sizes) > 1
         assert max(sizes) <= limit
         assert max(sizes) > limit // 2
+
+
+def test_what_is_known_of_results_is_no_more_than_what_numpy_says() -> None:
+    """Recipes are found again by geometry: other layouts, dtypes and scalars have their own."""
+    a, b = numpy.arange(12.0).reshape(3, 4), numpy.arange(12, dtype="u1").reshape(3, 4)
+    operands: list[tuple[Any, Any]] = [
+        (a, a), (a, a.copy("F")), (a.copy("F"), a.copy("F")), (a.T, a.T), (a, b), (b, b), (b, 3), (b, 3.5), (b, True),
+        (a, 3), (3, a), (b, 300), (300, b), (b[:, :1], 2), (a[0], a[0]), (a[:, 0], a[:, 0]), (a[:0], a[:0]),
+    ]  # fmt: skip
+    for _ in range(3):
+        for name in ("add", "less", "equal", "divide", "maximum"):
+            for pair in operands:
+                fn, mine = getattr(numpy, name), [np.asarray(p) if isinstance(p, numpy.ndarray) else p for p in pair]
+                try:
+                    wanted = fn(*pair)
+                except OverflowError:
+                    with pytest.raises(OverflowError):
+                        getattr(np, name)(*mine)
+                    continue
+                with numpy.errstate(all="ignore"):
+                    wanted = fn(*pair)
+                found = getattr(np, name)(*mine)
+                assert (found.dtype, found.shape, found.strides) == (wanted.dtype, wanted.shape, wanted.strides)
+                numpy.testing.assert_array_equal(numpy.asarray(found), wanted)
