@@ -297,10 +297,11 @@ def test_what_is_known_of_results_is_no_more_than_what_numpy_says() -> None:
         (a, a), (a, a.copy("F")), (a.copy("F"), a.copy("F")), (a.T, a.T), (a, b), (b, b), (b, 3), (b, 3.5), (b, True),
         (a, 3), (3, a), (b, 300), (300, b), (b[:, :1], 2), (a[0], a[0]), (a[:, 0], a[:, 0]), (a[:0], a[:0]),
     ]  # fmt: skip
+    ours = [[np.asarray(p) if isinstance(p, numpy.ndarray) else p for p in pair] for pair in operands]
     for _ in range(3):
         for name in ("add", "less", "equal", "divide", "maximum"):
-            for pair in operands:
-                fn, mine = getattr(numpy, name), [np.asarray(p) if isinstance(p, numpy.ndarray) else p for p in pair]
+            fn = getattr(numpy, name)
+            for pair, mine in zip(operands, ours, strict=True):
                 try:
                     with numpy.errstate(all="ignore"):
                         wanted = fn(*pair)
