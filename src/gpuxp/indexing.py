@@ -13,7 +13,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import derived, gathering
-from .array import VALUE, HostArray, adopted, contents, copy_of, held, host, is_pending, ndarray, root, view_of, wrap
+from .array import (
+    VALUE,
+    HostArray,
+    adopted,
+    contents,
+    copy_of,
+    fresh,
+    held,
+    host,
+    is_pending,
+    ndarray,
+    root,
+    view_of,
+    wrap,
+)
 from .convert import as_operand, asarray, host_call, runtime_for
 from .dtypes import BOOL
 from .threads import PARALLEL, quiet_call
@@ -88,7 +102,10 @@ def getitem(self: ndarray, key: Any) -> ndarray:
     memory, there = host(self), tuple([host(k) if type(k) is ndarray else k for k in full])
     masked = _masked(runtime, memory, there[0]) if kind == MASK else None
     if masked is not None:
-        return adopted(runtime, masked.read(there[0], memory))
+        selected = masked.select(there[0])
+        result = fresh(runtime, (selected.size,), memory.dtype)
+        selected.read(memory, host(result))
+        return result
     return wrap(runtime, quiet_call(operator.getitem, memory, there))
 
 
@@ -165,7 +182,9 @@ def _write(runtime: Runtime, target: HostArray, key: tuple[Any, ...], value: Any
     packed = isinstance(value, np.ndarray) and value.dtype == target.dtype and value.flags.c_contiguous
     if packed and len(key) == 1 and getattr(key[0], "dtype", None) == BOOL:
         masked = _masked(runtime, target, key[0])
-        if masked is not None and masked.write(key[0], target, value):
+        selected = None if masked is None else masked.select(key[0])
+        if selected is not None and value.shape == (selected.size,):
+            selected.write(target, value)
             return
     target[key] = value
 

@@ -19,13 +19,16 @@ class Code:
 
     def __init__(self, engine: Any, entry: str) -> None:
         self._engine = engine
+        self._found: dict[str, int] = {}  # asking LLVM takes 10 microseconds
         _alive.add(self)
         self.address = self.at(entry)
 
     def at(self, entry: str) -> int:
         """Return the address of a function."""
-        return int(self._engine.get_function_address(entry))
-
+        found = self._found.get(entry)
+        if found is None:
+            found = self._found[entry] = int(self._engine.get_function_address(entry))
+        return found
 
     def leave(self) -> None:
         """Let the code outlive this object: the process ends, and LLVM's library may go first."""

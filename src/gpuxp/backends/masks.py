@@ -18,7 +18,7 @@ _BLOCK = 1 << 15  # elements
 
 
 class Masked:
-    """The two functions for elements of one size; all arrays are packed, and as long as the mask."""
+    """The functions for elements of one size; all arrays are packed, and as long as the mask."""
 
     def __init__(self, itemsize: int, threads: int) -> None:
         workers = crew()
@@ -27,34 +27,37 @@ class Masked:
         self._workers, self._threads = workers, threads
         self._code = build(render_mask(itemsize), COUNT)
 
-    def read(self, mask: Array, source: Array) -> Array:
-        """Return ``source[mask]``."""
-        context, counts = self._counted(mask)
-        found: Array = np.empty(int(counts[-1]), source.dtype)
-        context[1:3] = address(source), address(found)
-        if found.size:
-            self._run(COMPRESS, context, len(counts) - 1)
-        return found
+    def select(self, mask: Array) -> Selected:
+        """Count what a mask selects."""
+        return Selected(self, mask)
 
-    def write(self, mask: Array, target: Array, values: Array) -> bool:
-        """Do ``target[mask] = values``, of the same dtype; tell whether there are as many as needed."""
-        context, counts = self._counted(mask)
-        if values.shape != (int(counts[-1]),):
-            return False
-        context[1:3] = address(values), address(target)
-        if values.size:
-            self._run(EXPAND, context, len(counts) - 1)
-        return True
-
-    def _counted(self, mask: Array) -> tuple[Any, Array]:
-        """Return the launch's words, and where each block's elements begin, then how many there are."""
-        blocks = -(-mask.size // _BLOCK)
-        counts = np.zeros(blocks + 1, np.int64)
-        context = (ctypes.c_int64 * 6)(address(mask), 0, 0, address(counts), mask.size, _BLOCK)
-        self._run(COUNT, context, blocks)
-        counts[1:] = np.cumsum(counts[:-1])
-        counts[0] = 0
-        return context, counts
-
-    def _run(self, entry: str, context: Any, blocks: int) -> None:
+    def run(self, entry: str, context: Any, blocks: int) -> None:
+        """Run a function over all blocks."""
         self._workers.run(self._code.at(entry), ctypes.addressof(context), blocks, blocks, self._threads, True)
+
+
+class Selected:
+    """What a mask selects: `size` elements."""
+
+    def __init__(self, masked: Masked, mask: Array) -> None:
+        self._masked, self._mask = masked, mask
+        blocks = -(-mask.size // _BLOCK)
+        self._starts = np.zeros(blocks + 1, np.int64)  # where each block's elements begin, then how many there are
+        self._context = (ctypes.c_int64 * 6)(address(mask), 0, 0, address(self._starts), mask.size, _BLOCK)
+        masked.run(COUNT, self._context, blocks)
+        counts = self._starts[:-1].cumsum()
+        self._starts[0], self._starts[1:] = 0, counts
+        self.size = int(counts[-1]) if blocks else 0
+
+    def read(self, source: Array, found: Array) -> None:
+        """Do ``found[...] = source[mask]``; `found` has the size for it."""
+        self._move(COMPRESS, source, found)
+
+    def write(self, target: Array, values: Array) -> None:
+        """Do ``target[mask] = values``, as many as there are, of the same dtype."""
+        self._move(EXPAND, values, target)
+
+    def _move(self, entry: str, source: Array, target: Array) -> None:
+        if self.size:
+            self._context[1], self._context[2] = address(source), address(target)
+            self._masked.run(entry, self._context, self._starts.size - 1)
