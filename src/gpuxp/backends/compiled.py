@@ -14,6 +14,7 @@ import numpy as np
 from ..codegen.layout import Layout
 from ..codegen.llvm import render
 from ..codegen.llvmbody import scalar_words
+from ..codegen.llvmreduce import neighbours
 from ..config import config
 from ..dtypes import DType
 from ..errors import Unsupported
@@ -41,7 +42,7 @@ class Compiled:
     def __init__(self, kernel: Kernel, layout: Layout) -> None:
         self.kernel, self.layout = kernel, layout
         source = render(kernel, layout)
-        self.streams, self.width = source.streams, source.width
+        self.streams, self.few = source.streams, source.few
         self.head: list[int] = []
         for call in source.calls:
             found = find_loop(call.op, call.dtypes)
@@ -68,8 +69,7 @@ class Prepared:
         self.kernel, self.shape, self._compiled, self._strides = kernel, shape, compiled, strides
         self.elements = math.prod(shape)
         self._long = self.elements * len(kernel.body) >= _LONG
-        step = min(shape[-1], config.tile)
-        self.units = self._count(step)
+        step, self.units = self._units()
         results = {r.param for r in kernel.reductions}
         self.code = compiled.address
         self.streams = compiled.streams and self._traffic(strides) >= _STREAM
@@ -95,8 +95,10 @@ class Prepared:
             found._table[found.extent - 1] = 0
         return found
 
-    def _count(self, step: int) -> int:
-        return self.elements // self.shape[-1] * -(-self.shape[-1] // step)
+    def _units(self) -> tuple[int, int]:
+        """Return how many elements (of a reduction: kept neighbours) a unit has side by side, and how many units."""
+        step = min(self.shape[-1], config.tile)
+        return step, self.elements // self.shape[-1] * -(-self.shape[-1] // step)
 
     def __call__(self, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
         """Run the kernel."""
@@ -136,12 +138,14 @@ class Prepared:
 class _Reduction(Prepared):
     """Blocks are reduced by the kernel, then the blocks' results as every tier does it."""
 
-    def _count(self, step: int) -> int:
+    def _units(self) -> tuple[int, int]:
         kept = self.shape[: self.kernel.kept]
         blocks = -(-math.prod(self.shape[self.kernel.kept :]) // BLOCK)
         self._kept, self._partial = kept, (*kept, blocks)
         self._finished = [blocks == 1 and self._is_result(r) for r in self.kernel.reductions]
-        return math.prod(kept[:-1]) * -(-math.prod(kept[-1:]) // self._compiled.width) * blocks
+        made, across = self._compiled, math.prod(kept[-1:])
+        step = neighbours(made.few, across) if made.few or made.layout.columns else 1
+        return step, math.prod(kept[:-1]) * -(-across // step) * blocks
 
     def _is_result(self, r: Reduction) -> bool:
         """Whether what the kernel writes for a block is what is wanted, at its place."""

@@ -10,8 +10,16 @@ from ..kernel import BLOCK, LANES, Inst
 from .llvmbody import Finish, Writer
 from .llvmops import spelling, type_of
 
-_COLUMNS = 64  # kept neighbours that are reduced together ...
-_WIDE = 1024  # ... and where each has few elements
+_WHOLE = 128  # so many kept neighbours are reduced together, and else ...
+_PART = 32  # (lanes of that width stay in the first-level cache)
+_WIDE = 1024  # where each has few elements
+
+
+def neighbours(few: bool, extent: int) -> int:
+    """Return how many kept neighbours a unit takes on, where it does not take one: the step of its launch table."""
+    if few:
+        return _WIDE
+    return -(-extent // 8) * 8 if extent <= _WHOLE else _PART
 
 
 class Reducer(Writer):
@@ -20,12 +28,12 @@ class Reducer(Writer):
     def loops(self) -> None:
         """Write the loops over the blocks."""
         if self.layout.few and not self.callees:
-            self.width = _WIDE
+            self.few = True
             self._units(self._unrolled)
             return
-        self.width = _COLUMNS if self.layout.columns else 1
         self.lanes = [
-            self.alloca(self.kernel.body[r.value].dtype, LANES * self.width) for r in self.kernel.reductions
+            self.alloca(self.kernel.body[r.value].dtype, LANES * (_WHOLE if self.layout.columns else 1))
+            for r in self.kernel.reductions
         ]  # fmt: skip
         self.extent = self._size(self.reduced)
         self.blocks = self.emit(f"udiv i64 {self.add(self.extent, str(BLOCK - 1))}, {BLOCK}")
@@ -142,7 +150,7 @@ class Reducer(Writer):
             self.group = own
 
         def row(n: str) -> None:
-            low, high = self.mul(n, str(_COLUMNS)), self.mul(self.add(n, apart), str(_COLUMNS))
+            low, high = self.mul(n, self.step), self.mul(self.add(n, apart), self.step)
 
             def column(c: str) -> None:
                 group = self.begin_group()
@@ -158,22 +166,26 @@ class Reducer(Writer):
         else:
             self.loop(turns, row)
 
+    def _across(self, inner: int) -> str:
+        """Return how many units lie side by side."""
+        return self.emit(f"udiv i64 {self.add(self.shape[inner], self.emit(f'sub i64 {self.step}, 1'))}, {self.step}")
+
     def _columns(self, unit: str) -> None:
-        """One block of up to `_COLUMNS` neighbours."""
+        """One block of some neighbours."""
         kept = range(self.kernel.kept)
         inner = kept[-1]
         block = self.emit(f"urem i64 {unit}, {self.blocks}")
         place = self.emit(f"udiv i64 {unit}, {self.blocks}")
-        across = self.emit(f"udiv i64 {self.add(self.shape[inner], str(_COLUMNS - 1))}, {_COLUMNS}")
-        low = self.mul(self.emit(f"urem i64 {place}, {across}"), str(_COLUMNS))
+        across = self._across(inner)
+        low = self.mul(self.emit(f"urem i64 {place}, {across}"), self.step)
         outer = self.emit(f"udiv i64 {place}, {across}")
-        count = self.least(self.emit(f"sub i64 {self.shape[inner]}, {low}"), str(_COLUMNS))
+        count = self.least(self.emit(f"sub i64 {self.shape[inner]}, {low}"), self.step)
         pointers = self._moved(self._bases(), {**self._split(outer, kept[:-1]), inner: low})
         start, length, lanes = self._block(block)
 
         def row(r: str) -> None:
             here = self._moved(pointers, self._split(self.add(start, r), self.reduced))
-            lane = self.mul(self.emit(f"and i64 {r}, {LANES - 1}"), str(_COLUMNS))
+            lane = self.mul(self.emit(f"and i64 {r}, {LANES - 1}"), self.step)
             first = self.emit(f"icmp ult i64 {r}, {LANES}")
             self.body(here, count, "0", inner, self._into_lanes(first, lambda i: self.add(lane, i)))
 
@@ -191,14 +203,14 @@ class Reducer(Writer):
         self.loop(count, result)
 
     def _unrolled(self, unit: str) -> None:
-        """All of few elements of up to `_WIDE` neighbours: each neighbour's are combined in registers."""
+        """All of few elements of some neighbours: each neighbour's are combined in registers."""
         kernel, few, last = self.kernel, self.layout.few, self.kernel.ndim - 1
         kept = range(kernel.kept)
         inner = kept[-1]
-        across = self.emit(f"udiv i64 {self.add(self.shape[inner], str(_WIDE - 1))}, {_WIDE}")
-        low = self.mul(self.emit(f"urem i64 {unit}, {across}"), str(_WIDE))
+        across = self._across(inner)
+        low = self.mul(self.emit(f"urem i64 {unit}, {across}"), self.step)
         outer = self.emit(f"udiv i64 {unit}, {across}")
-        count = self.least(self.emit(f"sub i64 {self.shape[inner]}, {low}"), str(_WIDE))
+        count = self.least(self.emit(f"sub i64 {self.shape[inner]}, {low}"), self.step)
         pointers = self._moved(self._bases(), {**self._split(outer, kept[:-1]), inner: low})
         first = self.add(self.mul(outer, self.shape[inner]), low)
         needed = self.segments.needed(0)
