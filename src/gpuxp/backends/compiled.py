@@ -42,7 +42,7 @@ class Compiled:
     def __init__(self, kernel: Kernel, layout: Layout) -> None:
         self.kernel, self.layout = kernel, layout
         source = render(kernel, layout)
-        self.streams, self.few = source.streams, source.few
+        self.streams = source.streams
         self.head: list[int] = []
         for call in source.calls:
             found = find_loop(call.op, call.dtypes)
@@ -143,8 +143,8 @@ class _Reduction(Prepared):
         blocks = -(-math.prod(self.shape[self.kernel.kept :]) // BLOCK)
         self._kept, self._partial = kept, (*kept, blocks)
         self._finished = [blocks == 1 and self._is_result(r) for r in self.kernel.reductions]
-        made, across = self._compiled, math.prod(kept[-1:])
-        step = neighbours(made.few, across) if made.few or made.layout.columns else 1
+        layout, across = self._compiled.layout, math.prod(kept[-1:])
+        step = neighbours(layout.few > 0, across) if layout.columns else 1
         return step, math.prod(kept[:-1]) * -(-across // step) * blocks
 
     def _is_result(self, r: Reduction) -> bool:

@@ -28,15 +28,16 @@ T = TypeVar("T")
 Shape = tuple[int, ...]
 HOT = 0.01  # seconds that the interpreter spends on a kernel before a compile is worth as much
 _GEOMETRIES = 64  # prepared launches that one kernel keeps
-_FEW = 16  # so few reduced elements leave the lanes of a row empty ...
-_UNROLLED = 4  # ... and so few, such as the coordinates of a point, are worth code of their own
+_FEW = 16  # so few reduced elements leave the lanes of a row empty
+_UNROLLED = 48  # so few, such as the coordinates of a point or its features, are worth code of their own ...
+_LONGEST = 512  # ... unless that would be longer than so many instructions
 
 
 def layout_of(kernel: Kernel, shape: Shape, args: Sequence[Arg]) -> Layout:
     """Return the layout of a launch."""
     results = {r.param for r in kernel.reductions}
-    columns = bool(results) and _by_columns(kernel, shape, args)
-    few = shape[-1] if columns and kernel.ndim == kernel.kept + 1 and shape[-1] <= _UNROLLED else 0
+    few = _few(kernel, shape)
+    columns = few > 0 or (bool(results) and _by_columns(kernel, shape, args))
     inner = kernel.kept - 1 if columns else kernel.ndim - 1
     kinds = []
     for param, (arg, dtype) in enumerate(zip(args, kernel.params, strict=True)):
@@ -47,6 +48,17 @@ def layout_of(kernel: Kernel, shape: Shape, args: Sequence[Arg]) -> Layout:
         row = few > 1 and (stride, arg.strides[-1]) == (few * size, size)
         kinds.append("p" if row else "c" if stride == size else "s" if stride else "0")
     return Layout("".join(kinds), columns, not results, few)
+
+
+def _few(kernel: Kernel, shape: Shape) -> int:
+    """Return how many elements are reduced if they are worth code of their own, else 0."""
+    if not kernel.reductions or kernel.ndim != kernel.kept + 1 or kernel.kept == 0 or shape[-2] < _FEW:
+        return 0
+    if shape[-1] > _UNROLLED or shape[-1] * len(kernel.body) > _LONGEST:
+        return 0
+    from ..codegen.segments import has_calls  # which needs the compiler's words
+
+    return 0 if has_calls(kernel) else shape[-1]  # (pieces for NumPy's loops are long)
 
 
 def _by_columns(kernel: Kernel, shape: Shape, args: Sequence[Arg]) -> bool:

@@ -24,7 +24,6 @@ class Source(NamedTuple):
     text: str
     calls: tuple[Call, ...]  # the loops whose addresses it expects
     streams: bool  # whether it can stream its results
-    few: bool  # whether a reduction of few elements is unrolled
 
 
 def render(kernel: Kernel, layout: Layout) -> Source:
@@ -34,7 +33,7 @@ def render(kernel: Kernel, layout: Layout) -> Source:
             raise Unsupported(f"{dtype} is not compiled")
     writer = (Reducer if kernel.reductions else Mapper)(kernel, layout)
     text = writer.text()
-    return Source(text, tuple(writer.calls), bool(writer.streamed), writer.few)
+    return Source(text, tuple(writer.calls), bool(writer.streamed))
 
 
 class Mapper(Writer):

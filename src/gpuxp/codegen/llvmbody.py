@@ -39,7 +39,6 @@ class Writer(Emitter, ABC):
         self.segments = Segments(kernel, frozenset(p for p, how in enumerate(layout.inner) if how == "c"))
         self.calls: list[Call] = []
         self.words = 0
-        self.few = False  # whether a reduction of few elements is unrolled
         self.results = {r.param for r in kernel.reductions}
         self.reduced = range(kernel.kept, kernel.ndim)
         loaded = {i.attr for i in kernel.body if i.op == "load"}

@@ -27,8 +27,7 @@ class Reducer(Writer):
 
     def loops(self) -> None:
         """Write the loops over the blocks."""
-        if self.layout.few and not self.callees:
-            self.few = True
+        if self.layout.few:
             self._units(self._unrolled)
             return
         self.lanes = [

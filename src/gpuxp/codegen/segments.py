@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from ..errors import Unsupported
 from ..kernel import Inst, Kernel
 from .llvmops import cast, spelling
 
 LEAVES = ("load", "scalar", "literal", "index")
+
+
+@lru_cache(maxsize=512)
+def has_calls(kernel: Kernel) -> bool:
+    """Whether NumPy's loops do a part of the kernel, or it is not compiled at all."""
+    try:
+        return Segments(kernel, frozenset()).count > 1
+    except Unsupported:
+        return True
 
 
 class Segments:
