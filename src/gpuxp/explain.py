@@ -24,7 +24,7 @@ def explain(x: Any = None) -> str:
     True
     """
     from .schedule import make_plan  # a part of the engine
-    from .trace import Trace
+    from .tracing import Trace
 
     runtime = x._runtime if type(x) is ndarray else runtime_of()
     with runtime.lock:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .schedule import Step
 from .tape import Node
-from .trace import Trace
+from .tracing import Trace
 
 
 def again(error: BaseException) -> BaseException:

@@ -7,7 +7,7 @@ from typing import Any
 
 from .geometry import DISJOINT, IDENTICAL
 from .tape import LIBRARY, REDUCE, Node
-from .trace import Trace
+from .tracing import Trace
 
 _LOOK_BACK = 16  # groups that a node may be moved past
 _MAX_GROUP = 256  # nodes in one kernel

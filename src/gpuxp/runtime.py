@@ -24,7 +24,7 @@ from .schedule import Loop, Plan, Step, make_plan
 from .storage import Buffer, View, host_memory
 from .tape import Node, repeating
 from .threads import deferred_signals, leave_cores, quiet
-from .trace import Trace
+from .tracing import Trace
 
 _PLANS = 512  # plans kept
 _LOGS = 32  # what compilers said of kernels that they refused

@@ -1,6 +1,6 @@
 """From the tape to kernels: what is dead goes, what fits together becomes one kernel.
 
-The passes, in order: `trace.Trace` (number views, find hazards), `live_nodes` (dead code), `fusing.group` (fusion),
+The passes, in order: `tracing.Trace` (number views, find hazards), `live_nodes` (dead code), `fusing.group` (fusion),
 `lower` (kernel per group). A plan refers to views and scalars by position, so it serves every tape of the same
 structure.
 """
@@ -20,7 +20,7 @@ from .kernel import Inst, Kernel, Reduction
 from .ops import ELEMENTWISE, result_dtype
 from .storage import View
 from .tape import LIBRARY, REDUCE, Node
-from .trace import Trace
+from .tracing import Trace
 
 _LOOPS = 16  # geometries that a step keeps
 

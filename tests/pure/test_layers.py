@@ -20,7 +20,7 @@ LAYERS = [
     "geometry vectormath ops",
     "storage threads",
     "kernel folding tape fallback",
-    "trace",
+    "tracing",
     "fusing",
     "schedule",
     "backends codegen backends.base backends.tiles backends.reduce backends.launching",

@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gpuxp import fusing, geometry, runtime, schedule, storage, trace
+from gpuxp import fusing, geometry, runtime, schedule, storage, tracing
 from gpuxp.backends import reduce, software, tiles
 from gpuxp.devices import open_runtimes
 from gpuxp.geometry import DISJOINT, IDENTICAL
@@ -28,7 +28,7 @@ _meets = fusing._Group.meets
 _live_nodes = schedule.live_nodes
 _make_plan = schedule.make_plan
 _lower = schedule.lower
-_key = trace.Trace.key
+_key = tracing.Trace.key
 _emit = schedule._Lowering.emit
 _untangled = ufunc._untangled
 _relation = geometry.relation
@@ -227,9 +227,9 @@ _no = property(_never)
 
 MUTANTS: dict[str, list[Patch]] = {
     "no overlap between output and inputs": [(ufunc, "clashes", _never)],
-    "views never overlap": [(trace, "relate", lambda a, b: IDENTICAL if a is b else DISJOINT)],
-    "views that start together are the same": [(trace, "relate", lambda a, b: _by_key(a, b, _same_start))],
-    "views that start apart are disjoint": [(trace, "relate", lambda a, b: _by_key(a, b, _interleaved))],
+    "views never overlap": [(tracing, "relate", lambda a, b: IDENTICAL if a is b else DISJOINT)],
+    "views that start together are the same": [(tracing, "relate", lambda a, b: _by_key(a, b, _same_start))],
+    "views that start apart are disjoint": [(tracing, "relate", lambda a, b: _by_key(a, b, _interleaved))],
     "read after write overlooked": [(fusing._Group, "meets", without_hazard("RAW"))],
     "write after read overlooked": [(fusing._Group, "meets", without_hazard("WAR"))],
     "write after write overlooked": [(fusing._Group, "meets", without_hazard("WAW"))],
@@ -246,10 +246,10 @@ MUTANTS: dict[str, list[Patch]] = {
     "a store is forgotten": [(schedule, "lower", _lose_store)],
     "constants change places": [(schedule, "lower", _swap_scalars)],
     "temporaries die too early": [(runtime, "make_plan", _dead_too_early)],
-    "commands left on the tape are forgotten": [(runtime, "Trace", lambda nodes, later=(): trace.Trace(nodes))],
-    "plans ignore hazards": [(trace.Trace, "key", _key_without(4))],
-    "plans ignore what is wanted": [(trace.Trace, "key", _key_without(3))],
-    "plans ignore commands' order of operands": [(trace.Trace, "key", _key_without_places)],
+    "commands left on the tape are forgotten": [(runtime, "Trace", lambda nodes, later=(): tracing.Trace(nodes))],
+    "plans ignore hazards": [(tracing.Trace, "key", _key_without(4))],
+    "plans ignore what is wanted": [(tracing.Trace, "key", _key_without(3))],
+    "plans ignore commands' order of operands": [(tracing.Trace, "key", _key_without_places)],
     "values are loaded again": [(schedule._Lowering, "_read", _stale_read)],
     "instructions of two dtypes are one": [(schedule._Lowering, "emit", _careless_emit)],
     "copies of inputs are dropped by a flush": [(ufunc, "_untangled", _lost_copies)],
