@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -210,3 +212,15 @@ def test_coverage_page_is_up_to_date() -> None:
         pytest.skip("needs the repository: the docs are not part of the package")
     done = subprocess.run([sys.executable, str(page), "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_no_module_takes_the_place_of_a_function() -> None:
+    """Importing a submodule sets an attribute of the package: late, that would hide a function of its name."""
+    text = (
+        "import importlib, pkgutil, types, gpuxp\n"
+        "for found in pkgutil.iter_modules(gpuxp.__path__):\n"
+        "    if found.name != '__main__': importlib.import_module('gpuxp.' + found.name)\n"
+        "print([n for n in gpuxp.__all__ if isinstance(getattr(gpuxp, n), types.ModuleType)])"
+    )
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    assert set(ast.literal_eval(done.stdout)) <= {"fft", "linalg", "random", "special"}
