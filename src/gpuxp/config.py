@@ -24,7 +24,7 @@ class Config:
 
     device: str = "auto"  # default device; "auto" takes a real GPU, else the software GPU
     fallback: str = "warn"  # what a device may do with an operation it lacks: allow, warn or error
-    num_threads: int = 0  # threads of the software GPU; 0 means one per core
+    num_threads: int = 0  # threads of the software GPU and of mlx:cpu; 0 means one per core
     tile: int = 49152  # elements that the tile interpreter works on at once
     small: int = 16384  # arrays up to this size run at once instead of being recorded
     middling: int = 1 << 18  # and arrays up to this one, as long as every recorded operation is read before the next
@@ -133,7 +133,7 @@ def _cores() -> int:
 
 
 def num_threads() -> int:
-    """Return how many threads the software GPU uses."""
+    """Return how many threads the devices that are processors use."""
     return config.num_threads or _cores()
 
 

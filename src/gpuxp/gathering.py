@@ -17,7 +17,7 @@ import numpy as np
 
 from .array import HostArray, copy_of, fresh, held, host, layout, ndarray, record_copy, view_of
 from .convert import library
-from .dtypes import BOOL, INT64, check
+from .dtypes import BOOL, INT64, DType, check
 from .geometry import Shape, broadcast_shapes, broadcasts_to, strides_in_order
 from .tape import LIBRARY, MAP, Node
 from .ufunc import UFUNCS, assign, select
@@ -70,10 +70,14 @@ def running(op: str, x: ndarray, axis: int = 0) -> ndarray:
 
 def accumulate(op: str, x: ndarray, axis: int, dtype: Any) -> ndarray:
     """Return what `numpy.ufunc.accumulate` gives."""
-    if dtype is not None:
-        dtype = check(dtype, op)
-    small = UFUNCS[op].numpy.accumulate(np.ones((1,) * x.ndim, x.dtype), axis, dtype)  # NumPy decides, and refuses
-    return running(op, x if x.dtype == small.dtype else copy_of(x, small.dtype), axis % x.ndim)
+    target = _accumulated(op, x.ndim, x.dtype, axis, None if dtype is None else check(dtype, op))
+    return running(op, x if x.dtype == target else copy_of(x, target), axis % x.ndim)
+
+
+@lru_cache(maxsize=256, typed=True)
+def _accumulated(op: str, ndim: int, source: DType, axis: int, dtype: DType | None) -> DType:
+    """Return the dtype that NumPy decides for running results; it refuses what cannot be."""
+    return UFUNCS[op].numpy.accumulate(np.ones((1,) * ndim, source), axis, dtype).dtype
 
 
 def count(runtime: Runtime, n: int) -> ndarray:

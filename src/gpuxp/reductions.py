@@ -407,9 +407,9 @@ def _running(name: str, fn: str, a: Any, axis: int | None, dtype: Any, out: Any)
     x = as_operand(a, runtime_for(name, (a,)))
     if x._runtime.host_visible:
         return _into(host_call(name, getattr(np, name), x, axis, dtype), out, name)
-    whole = axis is None
-    axis = 0 if axis is None else operator.index(axis)
-    return UFUNCS[fn].accumulate(flat(x) if whole or not x.ndim else x, axis, dtype, out)
+    if x.ndim != 1 and (axis is None or not x.ndim):
+        x = flat(x)
+    return UFUNCS[fn].accumulate(x, 0 if axis is None else operator.index(axis), dtype, out)
 
 
 def cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> ndarray:

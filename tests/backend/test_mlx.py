@@ -30,7 +30,7 @@ from gpuxp.testing import kernel_count
 from .test_opencl import LOOPS, launch, mismatches, ulps
 
 mlx = pytest.importorskip("gpuxp.backends.mlx", reason="no MLX: pip install 'gpuxp[mlx]'", exc_type=ImportError)
-from gpuxp.backends import mlxmemory, mlxrows  # noqa: E402 - they need MLX
+from gpuxp.backends import mlxcompiler, mlxfold, mlxmemory, mlxrows  # noqa: E402 - they need MLX
 from gpuxp.backends.mlxtypes import TYPES  # noqa: E402
 
 DEVICE = "mlx:cpu"
@@ -362,6 +362,39 @@ def test_a_device_without_doubles(backend: Any) -> None:
     assert np.array_equal(data, back)
 
 
+@pytest.mark.parametrize("threads", [2, 3])
+def test_long_computations_are_shared_among_streams(backend: Any, threads: int) -> None:
+    f4 = np.dtype(np.float32)
+    body = (
+        Inst("load", (), f4, 0), Inst("scalar", (), f4, 0), Inst("multiply", (0, 1), f4), Inst("sin", (2,), f4),
+        Inst("cos", (1,), f4),
+    )  # fmt: skip
+    kernel = Kernel((f4, f4, f4), (f4,), body, ((1, 3), (2, 4)))
+    x = np.random.default_rng(3).uniform(-50, 50, 3 * mlx._PIECE + 7).astype(f4)
+    found = {}
+    for count in (1, threads):
+        with gpuxp.configure(num_threads=count):
+            found[count] = [np.zeros_like(x), np.zeros_like(x)]
+            launch(backend, kernel, x.shape, [x, *found[count]], [f4.type(1.5)])
+        assert len(backend._streams) == count
+    for alone, shared in zip(found[1], found[threads], strict=True):
+        np.testing.assert_array_equal(alone, shared)
+    np.testing.assert_allclose(found[threads][0], np.sin(x * f4.type(1.5)), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("op", "name"), [("add", "sum"), ("multiply", "prod")])
+def test_a_reduction_in_another_order_is_not_used(
+    backend: Any, op: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = getattr(mlxfold.mx, name)
+    mlxfold._whole_rows.cache_clear()
+    monkeypatch.setattr(mlxfold.mx, name, lambda x, axis: real(x[:, ::-1] if axis == 1 else x[:, :, ::-1], axis=axis))
+    assert mlxfold._whole_rows(op) is None
+    monkeypatch.undo()
+    mlxfold._whole_rows.cache_clear()
+    assert mlxfold._whole_rows(op) is real
+
+
 def test_launches_from_several_threads(on_device: None) -> None:
     x = gpuxp.arange(20000.0)
     failures: list[Any] = []
@@ -499,9 +532,9 @@ def hot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, backend: Any) -> Iterat
         pytest.skip("MLX compiles with g++, which is not there: apt-get install g++ brings it on Debian")
     monkeypatch.setattr(mlx, "_HOT", 1)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    mlx._compiler_folder.cache_clear()
+    mlxcompiler.compiler_folder.cache_clear()
     yield tmp_path / "gpuxp" / "mlx"
-    mlx._compiler_folder.cache_clear()
+    mlxcompiler.compiler_folder.cache_clear()
 
 
 def chain(count: int = 1000, dtype: str = "float32") -> tuple[Kernel, list[Array]]:
@@ -551,20 +584,20 @@ def test_a_compiler_that_fails_is_done_without(hot: Path, backend: Any, monkeypa
 def test_a_folder_that_others_can_write_is_not_used(hot: Path) -> None:
     hot.mkdir(parents=True)
     hot.chmod(0o777)
-    found = Path(mlx._compiler_folder())
+    found = Path(mlxcompiler.compiler_folder())
     assert found != hot
     assert stat.S_IMODE(found.stat().st_mode) == 0o700
 
 
 def test_the_folder_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mlx, "_CACHED", 2)
+    monkeypatch.setattr(mlxcompiler, "_CACHED", 2)
     for n in range(8):
         made = tmp_path / "mlx" / f"kernel{n}"
         made.parent.mkdir(exist_ok=True)
         made.touch()
         if n % 2:
             os.utime(made, (1e9 + n, 1e9 + n))
-    mlx._drop_old(tmp_path)
+    mlxcompiler.drop_old(tmp_path)
     assert sorted(p.name for p in (tmp_path / "mlx").iterdir()) == ["kernel0", "kernel2", "kernel4", "kernel6"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
 import importlib.metadata
@@ -10,21 +9,20 @@ import math
 import os
 import platform
 import shutil
-import stat
-import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..config import num_threads
 from ..dtypes import INT64, DType
 from ..errors import Unsupported
 from ..kernel import Inst, Kernel
+from ..ops import ELEMENTWISE
 from .base import Arg, Caps, Launch, Native
 from .launching import by_columns
+from .mlxcompiler import private_compiler
 from .mlxfold import fold
 from .mlxmemory import Memory, Shape, copied, load, store
 from .mlxnatives import natives
@@ -34,7 +32,8 @@ from .mlxtypes import TYPES, Fn, MxArray, cast, literal, mx
 Array = np.ndarray[Any, Any]
 _WORD = np.dtype(np.uint64)
 _HOT = 1 << 27  # elements times instructions after which a kernel is worth MLX's compiler, which takes half a second
-_CACHED = 2000  # compiled kernels kept on disk, of some 20 kB each
+_PIECE = 1 << 17  # elements of a long computation that are worth a thread
+_NEARLY = 2  # units in the last place that arithmetic alone may cost
 _DEVICES = {"gpu": mx.gpu, "cpu": mx.cpu}
 
 
@@ -89,6 +88,12 @@ def _joins(kernel: Kernel) -> bool:
     return len(ops) > 1 and exact and all(i.op in DIRECT and i.dtype.kind != "c" for i in ops)
 
 
+def _long(kernel: Kernel) -> bool:
+    """Whether the kernel has a function that takes long for each element: those that are not exact."""
+    insts = [i for i in kernel.body if i.op in ELEMENTWISE]
+    return any(ELEMENTWISE[i.op].bound("mlx", i.dtype.kind) > _NEARLY for i in insts)
+
+
 class Program:
     """One kernel, ready to launch."""
 
@@ -104,6 +109,8 @@ class Program:
         self._cool = _HOT if _joins(kernel) and backend.can_compile else -1  # work until it is compiled; below 0, never
         self._compiled = False
         self._units = [(dtype.itemsize,) for dtype in kernel.params]
+        self._loads = [(i.op == "load", i.attr, i.dtype) for i in (kernel.body[n] for n in self._inputs)]
+        self._shared = backend.shares and _long(kernel)
         self._plain = not kernel.reductions and not self._foreign and all(i.op != "index" for i in kernel.body)
         self._bare = [kernel.body[v].attr if kernel.body[v].op == "load" else None for v in self._results]
         self._finish = [
@@ -116,7 +123,8 @@ class Program:
         """Run the kernel over a loop."""
         backend = self._backend
         with backend._lock, mx.stream(backend._stream):
-            self._warm(math.prod(shape))
+            if self._cool > 0:
+                self._warm(math.prod(shape))
             if not (self._plain and len(shape) == 1 and self._run_whole(shape, args, scalars)):
                 self._run(shape, args, scalars)
 
@@ -126,30 +134,26 @@ class Program:
         for arg, unit in zip(args, self._units, strict=True):
             if arg.offset or arg.strides != unit or arg.mem.size != extent * unit[0]:
                 return False
-        body = self._kernel.body
-        inputs = []
-        for number in self._inputs:
-            inst = body[number]
-            at = inst.attr
-            given = args[at].mem.flat(inst.dtype) if inst.op == "load" else literal(scalars[at], inst.dtype)
-            inputs.append(given)
-        found = dict(zip(self._results, self._compute(inputs), strict=True))
+        inputs = [
+            args[at].mem.flat(dtype) if loads else literal(scalars[at], dtype) for loads, at, dtype in self._loads
+        ]
+        pieces = min(num_threads(), extent // _PIECE) if self._shared and not self._compiled else 1
+        found = self._compute_shared(inputs, extent, pieces) if pieces > 1 else self._compute(inputs)
+        values = dict(zip(self._results, found, strict=True))
         changed = []
         for p, v in self._kernel.stores:
-            value = found[v]
+            value = values[v]
             if value.shape != shape:
-                value = mx.broadcast_to(value, shape)
-            mem = args[p].mem
-            mem.array = mx.contiguous(value)
-            changed.append(mem.array)
+                value = mx.contiguous(mx.broadcast_to(value, shape))
+            args[p].mem.array = value
+            changed.append(value)
         self._backend.start(changed)
         return True
 
     def _warm(self, elements: int) -> None:
-        if self._cool > 0:
-            self._cool -= elements * len(self._kernel.body)
-            if self._cool <= 0:
-                self._body, self._compiled = mx.compile(self._body, shapeless=True), True
+        self._cool -= elements * len(self._kernel.body)
+        if self._cool <= 0:
+            self._body, self._compiled = mx.compile(self._body, shapeless=True), True
 
     def _run(self, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
         kernel = self._kernel
@@ -211,13 +215,22 @@ class Program:
         if self._compiled:
             try:
                 found = self._body(*inputs)
-                with _private_compiler():
+                with private_compiler():
                     self._backend.start(found)
             except (RuntimeError, ValueError):  # MLX's operations one by one give the same
                 self._body, self._cool, self._compiled = _Body(self._kernel), -1, False
             else:
                 return found
         return self._body(*inputs)
+
+    def _compute_shared(self, inputs: Sequence[MxArray], extent: int, pieces: int) -> list[MxArray]:
+        """Run the body on pieces of its loads, each by another thread: a stream of MLX's CPU has one."""
+        parts = []
+        for n, stream in enumerate(self._backend.streams(pieces)):
+            piece = slice(n * extent // pieces, (n + 1) * extent // pieces)
+            with mx.stream(stream):
+                parts.append(self._body(*[x[piece] if x.ndim else x for x in inputs]))
+        return [mx.concatenate(of) if of[0].ndim else of[0] for of in zip(*parts, strict=True)]
 
 
 class MLXBackend:
@@ -229,7 +242,11 @@ class MLXBackend:
         self.name = f"mlx:{which}"
         device = _DEVICES[which]
         # a stream belongs to the thread that made it, unless one asks; launches from many threads take turns
-        self._stream = getattr(mx, "new_thread_unsafe_stream", mx.new_stream)(device)
+        make_stream: Callable[[Any], Any] = getattr(mx, "new_thread_unsafe_stream", mx.new_stream)
+        self._new_stream = functools.partial(make_stream, device)
+        self._stream = self._new_stream()
+        self._streams = [self._stream]
+        self.shares = which == "cpu"  # long computations among streams
         self._lock = threading.RLock()
         self._programs: dict[Kernel, Program] = {}
         self.can_compile = which == "gpu" or shutil.which("g++") is not None
@@ -248,6 +265,11 @@ class MLXBackend:
     def takes(self, dtype: DType) -> bool:
         """Whether the device has a dtype."""
         return dtype in self.caps.dtypes
+
+    def streams(self, count: int) -> list[Any]:
+        """Return so many of this device's streams, the first one that of its order."""
+        self._streams += [self._new_stream() for _ in range(count - len(self._streams))]
+        return self._streams[:count]
 
     @contextlib.contextmanager
     def queue(self) -> Iterator[None]:
@@ -333,47 +355,3 @@ class MLXBackend:
         lines += [f"store(p{p}, v{v})" for p, v in kernel.stores]
         lines += [f"store(p{r.param}, reduce({r.op}, v{r.value}))" for r in kernel.reductions]
         return "\n".join(lines)
-
-
-@contextlib.contextmanager
-def _private_compiler() -> Iterator[None]:
-    """Let MLX's CPU compiler write where nobody else can: it uses predictable names in the folder for temporary files.
-
-    Only the process's own environment is changed, and not `os.environ`: Python's temporary files stay where they are.
-    """
-    os.putenv("TMPDIR", _compiler_folder())
-    try:
-        yield
-    finally:
-        before = os.environ.get("TMPDIR")
-        if before is None:
-            os.unsetenv("TMPDIR")
-        else:
-            os.putenv("TMPDIR", before)
-
-
-@functools.cache
-def _compiler_folder() -> str:
-    """Return a folder of our own: one that stays, or one for this process."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    folder = Path(base) / "gpuxp" / "mlx"
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.stat()
-        if not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not stat.S_IMODE(found.st_mode) & 0o077):
-            _drop_old(folder)
-            return str(folder)
-    except OSError:  # a home that cannot be written
-        pass
-    made = tempfile.mkdtemp(prefix="gpuxp-mlx-")
-    atexit.register(shutil.rmtree, made, ignore_errors=True)
-    return made
-
-
-def _drop_old(folder: Path) -> None:
-    """Keep the folder bounded: of too many files the older half goes, but none of the last hour."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    if len(files) > 2 * _CACHED:  # a source and a library for each kernel
-        for path in sorted(files, key=lambda p: p.stat().st_mtime)[: len(files) // 2]:
-            if path.stat().st_mtime < time.time() - 3600:
-                path.unlink(missing_ok=True)

@@ -65,6 +65,11 @@ def _exp(x: MxArray) -> MxArray:
     return mx.where(mx.less(x, 0), mx.divide(mx.divide(1, near), far), mx.multiply(near, far))
 
 
+def _cos_through_complex(x: MxArray) -> MxArray:
+    """Return the real part of ``exp(ix)``, which takes less time than a complex cosine."""
+    return mx.real(mx.exp(mx.multiply(mx.astype(x, mx.complex64), 1j)))
+
+
 def _half_turns(x: MxArray) -> tuple[MxArray, MxArray]:
     """Return ``tan(x)`` and whether the cosine is positive, in double precision as `mx.tan` is."""
     whole = mx.tan(x)
@@ -81,7 +86,7 @@ def _sin(x: MxArray) -> MxArray:
 
 def _cos(x: MxArray) -> MxArray:
     if x.dtype != mx.float64:
-        return _single(_through_complex(mx.cos))(x)
+        return _single(_cos_through_complex)(x)
     tangent, positive = _half_turns(x)
     size = mx.divide(1, mx.sqrt(mx.add(mx.square(tangent), 1)))
     return mx.where(positive, size, mx.negative(size))
