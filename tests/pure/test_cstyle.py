@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from gpuxp.backends import launching
 from gpuxp.backends.base import Arg
-from gpuxp.codegen.cstyle import ENTRY, fits_by_value, render, struct_format
+from gpuxp.codegen.cstyle import ENTRY, fits_by_value, place_format, render, scalar_format
 from gpuxp.codegen.spelling import _HELPERS, CUDA, OPENCL, OPENCL_CPU, cast
 from gpuxp.dtypes import BOOL, STANDARD
 from gpuxp.errors import Unsupported
@@ -80,6 +80,10 @@ RENDERED: dict[str, Any] = {
 @pytest.mark.parametrize("name", RENDERED)
 def test_golden_source(name: str) -> None:
     assert RENDERED[name]() == (GOLDEN / name).read_text()
+
+
+def _struct_format(kernel: Kernel) -> str:
+    return place_format(kernel) + "".join(scalar_format(d) for d in kernel.scalars)
 
 
 @pytest.mark.parametrize("kernel", [SAXPY, INTEGERS, PRODUCT, MOMENTS], ids=["saxpy", "integers", "product", "moments"])
@@ -181,16 +185,16 @@ def test_the_struct_has_the_layout_of_its_format(kernel: Kernel) -> None:
     for c_type, names in re.findall(r"(\w+) ([^;]+);", declared[1]):
         for name in names.split(","):
             size += {"float": 4}.get(c_type, 8) * math.prod(int(n) for n in re.findall(r"\[(\d+)\]", name))
-    assert struct.calcsize(struct_format(kernel)) == size
+    assert struct.calcsize(_struct_format(kernel)) == size
 
 
 def test_packing_counts_elements_or_bytes() -> None:
     packer = launching.Packer(PRODUCT)
     args = [Arg(None, 16, (24,)), Arg(None, 4, (8,)), Arg(None, 0, (-8,))]
     assert packer.aligned(args)
-    form = struct_format(PRODUCT)
-    assert struct.unpack(form, packer.pack((5,), args, [2 + 3j], False)) == (5, 16, 4, 0, 6, 2, -2, 2, 3)
-    assert struct.unpack(form, packer.pack((5,), args, [2 + 3j], True)) == (5, 16, 4, 0, 24, 8, -8, 2, 3)
+    form = _struct_format(PRODUCT)
+    assert struct.unpack(form, packer.place((5,), args, False) + packer.scalars([2 + 3j])) == (5, 16, 4, 0, 6, 2, -2, 2, 3)
+    assert struct.unpack(form, packer.place((5,), args, True) + packer.scalars([2 + 3j])) == (5, 16, 4, 0, 24, 8, -8, 2, 3)
     assert not packer.aligned([Arg(None, 2, (24,)), *args[1:]])
     assert not packer.aligned([Arg(None, 0, (6,)), *args[1:]])
 
@@ -199,8 +203,9 @@ def test_scalars_keep_their_values() -> None:
     dtypes = [d for d in STANDARD if d.kind != "c"]
     kernel = Kernel((F8,), tuple(dtypes), tuple(Inst("scalar", (), d, n) for n, d in enumerate(dtypes)), ())
     values = [d.type(1) if d.kind == "b" else np.iinfo(d).max if d.kind in "iu" else d.type(0.1) for d in dtypes]
-    packed = launching.Packer(kernel).pack((1,), [Arg(None, 0, (0,))], values, False)
-    assert struct.unpack(struct_format(kernel), packed)[3:] == tuple(values)
+    packer = launching.Packer(kernel)
+    packed = packer.place((1,), [Arg(None, 0, (0,))], False) + packer.scalars(values)
+    assert struct.unpack(_struct_format(kernel), packed)[3:] == tuple(values)
 
 
 def test_a_large_struct_comes_through_constant_memory() -> None:

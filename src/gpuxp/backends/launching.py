@@ -6,9 +6,9 @@ import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from ..codegen.cstyle import COLUMNS, fits_by_value, render, stride_slots, struct_format
+from ..codegen.cstyle import COLUMNS, fits_by_value, place_format, render, scalar_format, stride_slots
 from ..codegen.spelling import Dialect, component
 from ..dtypes import DType
 from ..errors import Unsupported
@@ -19,6 +19,7 @@ GROUP = 256  # threads of a group that maps
 WORKERS = 128  # threads of a group that reduces
 _MOST_GROUPS = 65535  # along one dimension
 _TASK = 16384  # elements that are worth a task of a CPU's thread
+_READY = 64  # geometries that a kernel keeps
 _SHORT = 32  # shorter rows than this are reduced many at a time
 
 
@@ -40,7 +41,8 @@ class Packer:
     """Writes the launch struct of a kernel."""
 
     def __init__(self, kernel: Kernel) -> None:
-        self._struct = struct.Struct(struct_format(kernel))
+        self._place = struct.Struct(place_format(kernel))
+        self._scalars = struct.Struct("<" + "".join(scalar_format(d) for d in kernel.scalars))
         self._slots = stride_slots(kernel)
         self._units = [component(d).itemsize for d in kernel.params]
         self._kinds = [d.kind for d in kernel.scalars]
@@ -51,19 +53,24 @@ class Packer:
             a.offset % unit or any(s % unit for s in a.strides) for a, unit in zip(args, self._units, strict=True)
         )
 
-    def pack(self, shape: Sequence[int], args: Sequence[Arg], scalars: Sequence[Any], bytewise: bool) -> bytes:
-        """Return the struct; strides are counted in elements, or in bytes where elements are not aligned."""
+    def place(self, shape: Sequence[int], args: Sequence[Arg], bytewise: bool) -> bytes:
+        """Return the struct up to its scalars; strides count elements, or bytes where elements are not aligned."""
         words = [*shape, *(a.offset for a in args)]
         for a, size in zip(args, self._units, strict=True):
             unit = 1 if bytewise else size
             words.extend(s // unit for s in a.strides)
             words.extend([0] * (self._slots - len(a.strides)))
-        for kind, value in zip(self._kinds, scalars, strict=True):
+        return self._place.pack(*words)
+
+    def scalars(self, values: Sequence[Any]) -> bytes:
+        """Return the rest of the struct."""
+        words: list[Any] = []
+        for kind, value in zip(self._kinds, values, strict=True):
             if kind == "c":
                 words.extend((value.real, value.imag))
             else:
                 words.append(value if kind == "f" else int(value))
-        return self._struct.pack(*words)
+        return self._scalars.pack(*words)
 
 
 def map_grid(shape: Sequence[int], group: bool, units: int) -> Grid:
@@ -176,12 +183,21 @@ class Programs:
         return found
 
 
+class _Ready(NamedTuple):
+    """What a launch needs that follows from its geometry: compiled form, grid, and the struct up to its scalars."""
+
+    built: Any
+    grid: Grid
+    place: bytes
+
+
 class Program:
     """One kernel, in the forms in which it has been needed so far."""
 
     def __init__(self, programs: Programs, machine: Machine, kernel: Kernel) -> None:
         self._programs, self._machine, self._kernel = programs, machine, kernel
         self._built: dict[tuple[bool, bool], Any] = {}
+        self._ready: dict[Any, _Ready] = {}  # by shape, and by offset and strides of the parameters
         self._pack = Packer(kernel)
         self._by_value = fits_by_value(kernel, machine.dialect)
         if kernel.reductions and not machine.dialect.group:
@@ -198,31 +214,37 @@ class Program:
 
     def launch(self, shape: tuple[int, ...], args: Sequence[Arg], scalars: Sequence[Any]) -> None:
         """Run the kernel over a loop."""
-        kernel, machine = self._kernel, self._machine
+        kernel = self._kernel
         shape = shape or (1,)
-        if not kernel.reductions:
-            if math.prod(shape):
-                grid = map_grid(shape, machine.dialect.group, machine.units)
-                self._enqueue(False, grid, shape, args, scalars)
-        elif math.prod(shape[: kernel.kept]):
-            blocks = blocks_of(shape, kernel.kept)
+        if math.prod(shape[: kernel.kept]):
+            blocks = blocks_of(shape, kernel.kept) if kernel.reductions else 1
             if blocks == 1:
-                self._reduce(shape, args, scalars)
+                self._start(shape, args, scalars)
             else:
                 self._reduce_in_passes(blocks, shape, args, scalars)
 
-    def _enqueue(
-        self, columns: bool, grid: Grid, shape: Sequence[int], args: Sequence[Arg], scalars: Sequence[Any]
-    ) -> None:
-        bytewise = not self._pack.aligned(args)
-        packed = self._pack.pack(shape, args, scalars, bytewise)
-        built = self._form(columns and not self._machine.dialect.group, bytewise)
+    def _start(self, shape: tuple[int, ...], args: Sequence[Arg], scalars: Sequence[Any]) -> None:
+        key = (shape, *[a[1:] for a in args])
+        found = self._ready.get(key)
+        if found is None:
+            if len(self._ready) >= _READY:
+                self._ready.clear()
+            found = self._ready[key] = self._prepare(shape, args)
+        built, grid, packed = found
+        if scalars:
+            packed += self._pack.scalars(scalars)
         self._machine.enqueue(built, grid, [a.mem for a in args], packed, self._by_value)
 
-    def _reduce(self, shape: tuple[int, ...], args: Sequence[Arg], scalars: Sequence[Any]) -> None:
-        columns = by_columns(self._kernel, shape, args)
-        grid = reduce_grid(self._kernel, shape, columns, self._machine)
-        self._enqueue(columns, grid, shape, args, scalars)
+    def _prepare(self, shape: tuple[int, ...], args: Sequence[Arg]) -> _Ready:
+        kernel, machine = self._kernel, self._machine
+        columns = bool(kernel.reductions) and by_columns(kernel, shape, args)
+        if kernel.reductions:
+            grid = reduce_grid(kernel, shape, columns, machine)
+        else:
+            grid = map_grid(shape, machine.dialect.group, machine.units)
+        bytewise = not self._pack.aligned(args)
+        built = self._form(columns and not machine.dialect.group, bytewise)
+        return _Ready(built, grid, self._pack.place(shape, args, bytewise))
 
     def _reduce_in_passes(
         self, blocks: int, shape: tuple[int, ...], args: Sequence[Arg], scalars: Sequence[Any]
@@ -235,7 +257,7 @@ class Program:
             itemsize = kernel.body[r.value].dtype.itemsize
             strides = packed_strides((*outer, blocks), itemsize)
             partial[r.param] = Arg(self._machine.alloc(math.prod(outer) * blocks * itemsize), 0, strides)
-        self._programs.get(first_pass(kernel))._reduce(shape, partial, scalars)
+        self._programs.get(first_pass(kernel))._start(shape, partial, scalars)
         try:
             for r in kernel.reductions:
                 last = second_pass(r.op, kernel.body[r.value].dtype, kernel.params[r.param], kernel.kept)

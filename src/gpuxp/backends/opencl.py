@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,16 @@ class Memory:
         return int(self.buffer.int_ptr)
 
 
+class Entry:
+    """A compiled kernel, and the launch struct that it was last given."""
+
+    __slots__ = ("kernel", "packed")
+
+    def __init__(self, kernel: Any) -> None:
+        self.kernel = kernel
+        self.packed = b""
+
+
 class OpenCLBackend:
     """One OpenCL device."""
 
@@ -155,9 +165,9 @@ class OpenCLBackend:
 
     def alloc(self, nbytes: int) -> Memory:
         """Return memory from the pool."""
-        return Memory(self._with_room(nbytes, lambda: self._pool.allocate(max(nbytes, 1))), nbytes)
+        return Memory(self._with_room((nbytes,), lambda: self._pool.allocate(max(nbytes, 1))), nbytes)
 
-    def _with_room(self, nbytes: int, take: Callable[[], Any]) -> Any:
+    def _with_room(self, sizes: Iterable[int], take: Callable[[], Any]) -> Any:
         """Call what takes memory; when it is out, give back what the pool holds and try once more."""
         for last in (False, True):
             try:
@@ -168,7 +178,7 @@ class OpenCLBackend:
                 if last:
                     total = self.device.global_mem_size
                     raise MemoryError(
-                        f"Unable to allocate {nbytes} bytes on {self.name} ({self.caps.description}): "
+                        f"Unable to allocate {sum(sizes)} bytes on {self.name} ({self.caps.description}): "
                         f"{max(total - self._pool.managed_bytes, 0)} of {total} bytes are free"
                     ) from error
                 self._queue.finish()
@@ -211,9 +221,9 @@ class OpenCLBackend:
         """Return a launch; programs are built when they are first used, for the form that the data needs."""
         return self._programs.get(kernel).launch
 
-    def build(self, source: str) -> Any:
+    def build(self, source: str) -> Entry:
         """Compile source text and return its kernel."""
-        return cl.Kernel(self.program(source), ENTRY)
+        return Entry(cl.Kernel(self.program(source), ENTRY))
 
     def program(self, source: str) -> Any:
         """Compile source text."""
@@ -224,21 +234,22 @@ class OpenCLBackend:
             first = next((line for line in log.splitlines() if "error:" in line), log.splitlines()[0])
             raise Unsupported(f"its compiler failed: {first.strip()}", f"{log}\n{source}") from error
 
-    def enqueue(self, built: Any, grid: Grid, mems: Sequence[Any], packed: bytes, by_value: bool) -> None:
+    def enqueue(self, built: Entry, grid: Grid, mems: Sequence[Memory], packed: bytes, by_value: bool) -> None:
         """Start a kernel."""
-        for place, mem in enumerate(mems):
-            built.set_arg(place, mem.buffer)
-        place = len(mems)
-        if by_value:
-            built.set_arg(place, packed)
-        else:
+        kernel, place = built.kernel, len(mems)
+        for at, mem in enumerate(mems):
+            kernel.set_arg(at, mem.buffer)
+        if not by_value:
             given = self.alloc(len(packed))
             self.write(given, 0, np.frombuffer(packed, np.uint8))
-            built.set_arg(place, given.buffer)
+            kernel.set_arg(place, given.buffer)
+        elif packed != built.packed:  # what was passed by value stays
+            kernel.set_arg(place, packed)
+            built.packed = packed
         if grid.scratch:
-            built.set_arg(place + 1, cl.LocalMemory(grid.scratch))
-        needed = sum(mem.size for mem in mems)  # a driver may find room for its buffers only now
-        self._with_room(needed, lambda: cl.enqueue_nd_range_kernel(self._queue, built, grid.items, grid.threads))
+            kernel.set_arg(place + 1, cl.LocalMemory(grid.scratch))
+        needed = (mem.size for mem in mems)  # a driver may find room for its buffers only now
+        self._with_room(needed, lambda: cl.enqueue_nd_range_kernel(self._queue, kernel, grid.items, grid.threads))
 
     def start(self, built: Any, groups: int, threads: int, args: Sequence[Any]) -> None:
         """Start a kernel: memory, integers (as ``long``) and NumPy scalars are its arguments."""

@@ -56,11 +56,9 @@ def stride_slots(kernel: Kernel) -> int:
     return max(kernel.ndim, kernel.kept + 1) if kernel.reductions else kernel.ndim
 
 
-def struct_format(kernel: Kernel) -> str:
-    """Return the launch struct in the notation of the `struct` module: shape, offsets, strides, scalars."""
-    params = len(kernel.params)
-    words = kernel.ndim + params * (1 + stride_slots(kernel))
-    return f"<{words}q" + "".join(scalar_format(d) for d in kernel.scalars)
+def place_format(kernel: Kernel) -> str:
+    """Return the launch struct up to its scalars in the notation of the `struct` module: shape, offsets, strides."""
+    return f"<{kernel.ndim + len(kernel.params) * (1 + stride_slots(kernel))}q"
 
 
 def fits_by_value(kernel: Kernel, dialect: Dialect) -> bool:
