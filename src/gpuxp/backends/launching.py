@@ -18,6 +18,7 @@ from .base import Arg
 GROUP = 256  # threads of a group that maps
 WORKERS = 128  # threads of a group that reduces
 _MOST_GROUPS = 65535  # along one dimension
+_TASKS = 64  # of a core at most: they are dealt out, so one that starts late or is interrupted gets fewer
 _TASK = 16384  # elements that are worth a task of a CPU's thread
 _READY = 64  # geometries that a kernel keeps
 _SHORT = 32  # shorter rows than this are reduced many at a time
@@ -81,7 +82,7 @@ def map_grid(shape: Sequence[int], group: bool, units: int) -> Grid:
         y = min(GROUP // x, _power(outer))
         groups = (min(-(-inner // x), _MOST_GROUPS), min(-(-outer // y), _MOST_GROUPS))
         return Grid(groups, (x, y))
-    tasks = min(8 * units, -(-inner * outer // _TASK))
+    tasks = min(_TASKS * units, -(-inner * outer // _TASK))
     rows = min(outer, tasks)
     return Grid((-(-tasks // rows), rows), (1, 1))
 
@@ -109,7 +110,7 @@ def reduce_grid(kernel: Kernel, shape: Sequence[int], columns: bool, machine: Ma
         across = -(-shape[kernel.kept - 1] // COLUMNS) if columns else 1
         tasks = (kept // shape[kernel.kept - 1] * across if columns else kept) * blocks
         worth = -(-kept * math.prod(shape[kernel.kept :]) // _TASK)
-        return Grid((min(tasks, 64 * machine.units, max(worth, 1)), 1), (1, 1))
+        return Grid((min(tasks, _TASKS * machine.units, max(worth, 1)), 1), (1, 1))
     lanes = max(1, min(math.prod(shape[kernel.kept :]), LANES))
     each = sum(1 for _ in kernel.reductions) * max(kernel.body[r.value].dtype.itemsize for r in kernel.reductions)
     width = min(COLUMNS if columns else 1, _power(kept))
