@@ -21,8 +21,8 @@ from .peers import NAMES as PEERS
 from .row import OWN, Row, Spread, spreads
 
 _BATCH_SECONDS = 0.01  # fast calls are repeated until a batch takes this long
-_LEAD_SECONDS = 0.005  # of calls before those that count: the threads of the side before (OpenBLAS's, OpenMP's) still
-# spin, and the caches hold its data
+_LEAD_SECONDS = 0.02  # of calls before those that count: the threads of the side before (OpenBLAS's, OpenMP's) still
+# spin, and the caches hold its data: it takes a dozen passes over 64 MB until the last level holds the side's own
 _CASE_SECONDS = 5.0  # a slow case gets fewer repeats than asked for, but five
 _MOST_WARM_SECONDS = 5.0  # most time until the compiled tier has taken over
 _WARM_WHOLE = 5  # a program has many kernels, and each has to become hot
