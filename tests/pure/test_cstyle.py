@@ -193,8 +193,9 @@ def test_packing_counts_elements_or_bytes() -> None:
     args = [Arg(None, 16, (24,)), Arg(None, 4, (8,)), Arg(None, 0, (-8,))]
     assert packer.aligned(args)
     form = _struct_format(PRODUCT)
-    assert struct.unpack(form, packer.place((5,), args, False) + packer.scalars([2 + 3j])) == (5, 16, 4, 0, 6, 2, -2, 2, 3)
-    assert struct.unpack(form, packer.place((5,), args, True) + packer.scalars([2 + 3j])) == (5, 16, 4, 0, 24, 8, -8, 2, 3)
+    given = packer.scalars([2 + 3j])
+    assert struct.unpack(form, packer.place((5,), args, False) + given) == (5, 16, 4, 0, 6, 2, -2, 2, 3)
+    assert struct.unpack(form, packer.place((5,), args, True) + given) == (5, 16, 4, 0, 24, 8, -8, 2, 3)
     assert not packer.aligned([Arg(None, 2, (24,)), *args[1:]])
     assert not packer.aligned([Arg(None, 0, (6,)), *args[1:]])
 
