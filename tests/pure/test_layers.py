@@ -26,7 +26,7 @@ LAYERS = [
     "fusing",
     "schedule",
     "backends codegen backends.base backends.tiles backends.reduce backends.launching",
-    "backends.openclcalls backends.openclblas backends.openclmatmul backends.openclsort",
+    "backends.openclcalls backends.openclblas backends.openclmatmul backends.openclradix backends.openclsort",
     "backends.openclfftcode backends.openclfft backends.opencllibrary",
     "backends.mlxtypes backends.mlxrows backends.mlxfold backends.mlxmemory backends.mlxnatives backends.mlxcompiler",
     "backends.cupynatives",

@@ -139,6 +139,12 @@ def moved_last(o: Operand, axis: int) -> Operand:
     return o._replace(shape=tuple(o.shape[d] for d in order), strides=tuple(o.strides[d] for d in order))
 
 
+def chosen(template: str, places: bool) -> str:
+    """Return a text with the lines that begin with @, or without them."""
+    lines = template.split("\n")
+    return "\n".join(line.replace("@", " ", 1) for line in lines if places or not line.startswith("@"))
+
+
 def native(fn: Callable[..., None], calls: Calls) -> Native:
     """Return a function of the calls, what it reads, what it writes and its parameters as a native."""
 

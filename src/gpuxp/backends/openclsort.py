@@ -10,8 +10,9 @@ import numpy as np
 
 from ..codegen.spelling import DOUBLE, Dialect, type_name
 from ..dtypes import INTP, DType
+from . import openclradix
 from .base import Operand
-from .openclcalls import Calls, moved_last
+from .openclcalls import Calls, chosen, moved_last
 
 _RUN = 8  # a thread sorts so many elements by insertion
 _GROUP = 128  # threads of a group on a GPU
@@ -189,7 +190,7 @@ void merge(global const T* from, global T* to,
 def _sort_source(order: str, span: int, threads: int, place: str) -> str:
     """Return the source that sorts elements, and their places if `place` is a type for them."""
     sizes = f"#define SPAN {span}\n#define RUN {_RUN}\n#define THREADS {threads}\n"
-    return f"{order}{sizes}#define P {place}\n{_chosen(_SORT, bool(place))}"
+    return f"{order}{sizes}#define P {place}\n{chosen(_SORT, bool(place))}"
 
 
 def sort(calls: Calls, x: Operand, out: Operand, axis: int) -> None:
@@ -210,6 +211,9 @@ def argsort(calls: Calls, x: Operand, out: Operand, axis: int, descending: bool)
 
 def _sort_rows(calls: Calls, rows: Operand, outs: Sequence[Operand], descending: bool) -> None:
     """Sort packed rows into the first of `outs`, and the places of their elements into the second."""
+    if openclradix.sorts(calls, rows):
+        openclradix.sort_rows(calls, rows, outs, descending)
+        return
     dialect = calls.device.dialect
     n, count = rows.shape[-1], math.prod(rows.shape[:-1])
     each = 2 * sum(o.dtype.itemsize for o in outs)  # bytes of local memory
@@ -254,13 +258,7 @@ kernel void search(global const T* sorted, global const T* values, global long* 
 
 @lru_cache(maxsize=64)
 def _search_source(order: str, places: bool) -> str:
-    return order + _chosen(_SEARCH, places)
-
-
-def _chosen(template: str, places: bool) -> str:
-    """Return a text with the lines that begin with @, or without them."""
-    lines = template.split("\n")
-    return "\n".join(line.replace("@", " ", 1) for line in lines if places or not line.startswith("@"))
+    return order + chosen(_SEARCH, places)
 
 
 def searchsorted(calls: Calls, a: Operand, v: Operand, *rest: Operand, side: str) -> None:
