@@ -141,13 +141,16 @@ class Host:
         self.wanted: list[str] | None = None  # while it is a list, sources are collected there instead of compiled
 
     def build(self, source: str) -> Any:
-        """Return the launcher of a source."""
-        if self.wanted is not None:
-            self.wanted.append(source)
-            return None
-        if source not in self._built:
+        """Return the launcher of a source; of one that is only collected, it is looked up when it is called."""
+        if self.wanted is None:
             self.build_all([source])
-        return self._built[source]
+        else:
+            self.wanted.append(source)
+
+        def launch(*args: Any) -> Any:
+            return self._built[source](*args)
+
+        return launch
 
     def build_all(self, sources: Sequence[str]) -> None:
         """Compile many sources at once, which takes little longer than one."""
