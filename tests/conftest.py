@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 
@@ -22,6 +23,9 @@ from gpuxp.config import config  # noqa: E402
 from gpuxp.devices import _KINDS, runtime_of  # noqa: E402
 
 from .backend.toy import ToyBackend  # noqa: E402
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start what runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _COMMON = {
     "deadline": None,
