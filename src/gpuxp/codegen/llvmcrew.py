@@ -27,29 +27,24 @@ _PLACES = {
     "mutex": 512, "cond": 768, **{name: 896 + 8 * place for place, name in enumerate(FUNCTIONS)},
 }  # fmt: skip
 
+# what is done with the mutex of the state, by a function of the C library's
+_MUTEX = """
+define internal void @DO(ptr %s) #0 {
+  %mutex = AT mutex
+  %at = AT pthread_mutex_DO
+  %function = load ptr, ptr %at
+  %done = call i32 %function(ptr %mutex)
+  ret void
+}
+"""
+
 _TEXT = """
 define internal void @pause() alwaysinline #0 {
   PAUSE
   ret void
 }
 
-; the mutex of the state, by the C library's functions
-define internal void @lock(ptr %s) #0 {
-  %mutex = AT mutex
-  %at = AT pthread_mutex_lock
-  %function = load ptr, ptr %at
-  %done = call i32 %function(ptr %mutex)
-  ret void
-}
-
-define internal void @unlock(ptr %s) #0 {
-  %mutex = AT mutex
-  %at = AT pthread_mutex_unlock
-  %function = load ptr, ptr %at
-  %done = call i32 %function(ptr %mutex)
-  ret void
-}
-
+MUTEX
 ; takes tasks until none is left
 define internal void @work(ptr %s) #0 {
 entry:
@@ -348,7 +343,8 @@ attributes #0 = { nounwind }
 def render_crew(machine: str) -> str:
     """Return the module for a kind of processor, as `platform.machine` names it."""
     pause, declaration = _PAUSES.get(machine, ("", ""))
-    text = _TEXT.replace("PAUSE", pause).replace("DECLARE", declaration)
+    mutex = "".join(_MUTEX.replace("DO", name) for name in ("lock", "unlock"))
+    text = _TEXT.replace("MUTEX", mutex).replace("PAUSE", pause).replace("DECLARE", declaration)
     for name, value in (("LOOKS", _LOOKS), ("LONG", _LONG), ("PATIENCE", _PATIENCE)):
         text = text.replace(name, str(value))
     for name, place in _PLACES.items():

@@ -36,6 +36,15 @@ end:
 }
 """
 
+# looks at an element; %k counts the true ones
+_TEST = """  %m.at = getelementptr i8, ptr %mask, i64 %i
+  %m = load i8, ptr %m.at
+  %set = icmp ne i8 %m, 0
+  %one = zext i1 %set to i64
+  %k.next = add i64 %k, %one
+  %i.next = add i64 %i, 1"""
+
+# of each byte of a word, the highest bit tells whether any is set
 _COUNT = """
   %length = sub i64 %to, %from
   %rest = and i64 %length, 7
@@ -64,20 +73,13 @@ bytes:
 element:
   %i = phi i64 [ %words.end, %bytes ], [ %i.next, %element ]
   %k = phi i64 [ %k.words, %bytes ], [ %k.next, %element ]
-  %m.at = getelementptr i8, ptr %mask, i64 %i
-  %m = load i8, ptr %m.at
-  %set = icmp ne i8 %m, 0
-  %one = zext i1 %set to i64
-  %k.next = add i64 %k, %one
-  %i.next = add i64 %i, 1
+TEST
   %inside = icmp slt i64 %i.next, %to
   store i64 %k.next, ptr %start.at
   br i1 %inside, label %element, label %done"""
 
-# (of each byte of a word, the highest bit tells whether any is set)
-
 # eight elements of which all or none are true are moved or skipped at once; of others, ACTION is done with each; %k
-# counts the true ones, and never gets beyond %stop
+# never gets beyond %stop
 _MOVE = """
   %start = load i64, ptr %start.at
   %stop = load i64, ptr %stop.at
@@ -117,12 +119,7 @@ each:
 element:
   %i = phi i64 [ %i.word, %each ], [ %i.next, %element ]
   %k = phi i64 [ %k.word, %each ], [ %k.next, %element ]
-  %m.at = getelementptr i8, ptr %mask, i64 %i
-  %m = load i8, ptr %m.at
-  %set = icmp ne i8 %m, 0
-  %one = zext i1 %set to i64
-  %k.next = add i64 %k, %one
-  %i.next = add i64 %i, 1
+TEST
   %in.word = icmp slt i64 %i.next, %i.stop
   %wanted = icmp slt i64 %k.next, %stop
   %again = and i1 %in.word, %wanted
@@ -168,4 +165,5 @@ def render_mask(itemsize: int) -> str:
         body = _MOVE.replace("ACTION", action).replace("READS", reads).replace("WRITES", writes)
         bodies[name] = body.replace("ONES", str(_ONES)).replace("BYTES", str(8 * itemsize))
     text = "".join(_FUNCTION.replace("NAME", name).replace("BODY", body) for name, body in bodies.items()) + _REST
-    return text.replace("FIELDS", "\n".join(lines)).replace("TYPE", f"i{8 * itemsize}")
+    text = text.replace("FIELDS", "\n".join(lines)).replace("TEST", _TEST)
+    return text.replace("TYPE", f"i{8 * itemsize}")
