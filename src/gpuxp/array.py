@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import dtypes
+from .config import config
 from .devices import Device, runtime_of
 from .dtypes import DType
 from .errors import unsupported_dtype
@@ -351,6 +352,21 @@ def at_hand(arrays: Sequence[ndarray]) -> list[HostArray] | None:
         if not array._runtime.at_once(array.size):
             return None
         own = contents(array)
+        if own is None:
+            return None
+        found.append(own)
+    return found
+
+
+def ready(arrays: Sequence[ndarray], waiting: bool) -> list[HostArray] | None:
+    """Return the contents of arrays of any size, if they are there or may be waited for; None where commands go on."""
+    if config.small == 0:
+        return None
+    found = []
+    for array in arrays:
+        own = contents(array)
+        if own is None and waiting and array._runtime.host_visible:
+            own = host(array)
         if own is None:
             return None
         found.append(own)

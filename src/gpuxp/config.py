@@ -26,7 +26,7 @@ class Config:
     fallback: str = "warn"  # what a device may do with an operation it lacks: allow, warn or error
     num_threads: int = 0  # threads of the software GPU and of mlx:cpu; 0 means one per core
     tile: int = 49152  # elements that the tile interpreter works on at once
-    small: int = 16384  # arrays up to this size run at once instead of being recorded
+    small: int = 32768  # arrays up to this size run at once instead of being recorded
     middling: int = 1 << 18  # and arrays up to this one, as long as every recorded operation is read before the next
     tape: int = 256  # recorded operations that force a flush
     tier: str = "auto"  # software GPU: kernels compiled when hot (auto), never (interpreter) or always (compiled)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,6 @@ from .array import (
     READ_ONLY,
     VALUE,
     WRITEABLE,
-    at_hand,
     copy_of,
     fresh,
     held,
@@ -20,8 +20,10 @@ from .array import (
     host_operand,
     make,
     ndarray,
+    ready,
     wrap,
 )
+from .config import config
 from .devices import open_runtimes, runtime_of
 from .dtypes import NUMPY, DType
 from .errors import mixed_devices, unsupported_dtype
@@ -195,22 +197,33 @@ def library(
     strides: Shape | None = None,
     **parameters: Hashable,
 ) -> ndarray:
-    """Record a library call with one result; small arrays call at once.
+    """Call a library, or record that: a function with one result.
 
-    `fn` is the call for NumPy; a device's own of this name gets the parameters.
+    Nothing fuses with it, so where the host has the operands it is called at once; and so it is after what is recorded
+    if the result is small, for then operations on that run at once, too. `fn` is the call for NumPy: its last argument
+    is a function that returns memory for the result, or None where NumPy may as well take its own. A device's function
+    of this name gets the parameters.
     """
     runtime = runtime_for(name, ins)
-    there = at_hand(ins)
+    small = math.prod(shape) <= config.small
+    there = ready(ins, small)
     if there is not None:
         runtime.counters["library_calls"] += 1
         leave_cores()
-        return wrap(runtime, quiet(fn, *there))
+        if small:
+            return wrap(runtime, quiet(fn, *there, _no_room))
+        out = fresh(runtime, shape, dtype, strides)
+        runtime.fill_by(out._view, fn, there)
+        return out
     views = tuple(a._view for a in ins)
     out = fresh(runtime, shape, dtype, strides)
     loop = (*(v.ghost.dtype for v in views), dtype)
-    attr = tuple(parameters.items())
-    runtime.record(Node(name, LIBRARY, (out._view,), views, loop, shape, attr, fn=lambda *arrays: (fn(*arrays),)))
+    runtime.record(Node(name, LIBRARY, (out._view,), views, loop, shape, tuple(parameters.items()), fn=fn))
     return out
+
+
+def _no_room() -> None:
+    return None
 
 
 def _arrays_in(values: Any) -> list[ndarray]:

@@ -412,7 +412,7 @@ def matmul(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> ndarra
     if there is not None and there[0].ndim <= 2 >= there[1].ndim:  # (beyond, broadcasting may give a large result)
         return into(wrap(runtime, quiet_call(np.matmul, *there)), out, "matmul")
     shape, target = _matmul_shape(a, b)
-    result = library("matmul", np.matmul, [a, b], shape, target)
+    result = library("matmul", lambda v, w, room: np.matmul(v, w, out=room()), [a, b], shape, target)
     if not shape:
         result._state = VALUE
     return into(result, out, "matmul")

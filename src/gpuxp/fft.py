@@ -73,7 +73,7 @@ def _record(name: str, x: ndarray, n: int, axis: int, norm: Any) -> ndarray:
         dtype = np.dtype(f"f{dtype.itemsize // 2}")
     shape = (*x.shape[:axis], n // 2 + 1 if name == "rfft" else n, *x.shape[axis + 1 :])
     strides = _kept_order(x._ghost, shape, dtype.itemsize)
-    return library(f"fft.{name}", lambda v: fn(v, **keywords), [x], shape, dtype, strides, **keywords)
+    return library(f"fft.{name}", lambda v, room: fn(v, **keywords, out=room()), [x], shape, dtype, strides, **keywords)
 
 
 def _kept_order(ghost: Ghost, shape: tuple[int, ...], itemsize: int) -> tuple[int, ...] | None:

@@ -36,7 +36,9 @@ _PROBED = 8  # dimensions of arrays whose result's layout NumPy is asked for
 def take_at(source: ndarray, places: ndarray, axis: int, strides: Shape | None = None) -> ndarray:
     """Return elements at places (int64, within bounds) along an axis; their dimensions take that of the axis."""
     shape = source.shape[:axis] + places.shape + source.shape[axis + 1 :]
-    return library("take", lambda v, p: np.take(v, p, axis), [source, places], shape, source.dtype, strides, axis=axis)
+    return library(
+        "take", lambda v, p, _: np.take(v, p, axis), [source, places], shape, source.dtype, strides, axis=axis
+    )
 
 
 def put_at(target: ndarray, places: ndarray, values: ndarray, axis: int, unique: bool = False) -> None:
@@ -48,10 +50,10 @@ def put_at(target: ndarray, places: ndarray, values: ndarray, axis: int, unique:
     if values.shape != shape:
         values = view_of(values, np.broadcast_to(values._ghost, shape))
 
-    def write(old: HostArray, where: HostArray, new: HostArray) -> tuple[HostArray]:
+    def write(old: HostArray, where: HostArray, new: HostArray, _: Any) -> HostArray:
         found = old.copy()
         found[(slice(None),) * axis + (where,)] = new
-        return (found,)
+        return found
 
     loop = (target.dtype, places.dtype, values.dtype, target.dtype)
     ins = (target._view, places._view, values._view)  # what is not written stays: the target is read as well
@@ -65,7 +67,9 @@ def running(op: str, x: ndarray, axis: int = 0) -> ndarray:
     strides = layout((x._ghost,), x.shape, x.itemsize)
     if not x.size:
         return fresh(x._runtime, x.shape, x.dtype)
-    return library("accumulate", lambda v: fn(v, axis, v.dtype), [x], x.shape, x.dtype, strides, op=op, axis=axis)
+    return library(
+        "accumulate", lambda v, room: fn(v, axis, v.dtype, room()), [x], x.shape, x.dtype, strides, op=op, axis=axis
+    )
 
 
 def accumulate(op: str, x: ndarray, axis: int, dtype: Any) -> ndarray:

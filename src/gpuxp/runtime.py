@@ -261,7 +261,7 @@ class Runtime:
         done = 0
         while done < len(plan.steps):
             if arrived and done:  # a step at least, so that a program with a fast timer gets on
-                return [nodes[n] for n in sorted(n for left in plan.steps[done:] for n in left.nodes)]
+                return [nodes[n] for n in sorted({n for left in plan.steps[done:] for n in left.nodes})]
             if plan.steps[done].shared is not None and self._run_pair(trace, *plan.steps[done : done + 2]):
                 done += 2
             else:
@@ -429,9 +429,7 @@ class Runtime:
             fallback.on_host(self.name, node.op, reason, node.site)
         arrays = [self._contents(v) if type(v) is View else v for v in node.ins]
         leave_cores()
-        results = quiet(node.fn, *arrays)
-        for view, result in zip(node.outs, results, strict=True):
-            self.fill(view, np.asarray(result, dtype=view.ghost.dtype))
+        self.fill_by(node.outs[0], node.fn, arrays)
 
     def _call_native(self, node: Node) -> str:
         """Run a library command by the device's own; return why that cannot be, or an empty string."""
@@ -446,6 +444,19 @@ class Runtime:
         except Unsupported as reason:
             return reason.reason
         return ""
+
+    def fill_by(self, view: View, fn: Callable[..., Any], arrays: Sequence[Any]) -> None:
+        """Put a library's result into a view; its last argument returns the memory, if the view has that to itself."""
+
+        def room() -> Array | None:
+            if not self.host_visible or view.buffer.mem is not None or not view.covers():
+                return None
+            self.ensure(view.buffer)
+            return self._reground(view)
+
+        result = quiet(fn, *arrays, room)
+        if not view.real or result is not view.ghost:
+            self.fill(view, np.asarray(result, dtype=view.ghost.dtype))
 
     def fill(self, view: View, result: Array) -> None:
         """Put a host array into a view; a fresh buffer takes over the array's memory where it can."""

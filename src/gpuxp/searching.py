@@ -74,7 +74,7 @@ def searchsorted(a: Any, v: Any, /, side: Any = "left", sorter: Any = None) -> n
         return _bisect(x, values, side, *order)
     result = library(
         "searchsorted",
-        lambda a, v, *order: NUMPY.searchsorted(a, v, side, *order),
+        lambda a, v, *rest: NUMPY.searchsorted(a, v, side, *rest[:-1]),
         [x, values, *order],
         values.shape,
         INTP,
@@ -142,7 +142,16 @@ def sort(
         "stable" if stable and x.dtype.kind == "c" else None
     )  # equal real elements cannot be told apart
     strides = layout_like(x._ghost, x.itemsize)
-    result = library("sort", lambda v: np.sort(v, axis, how), [x], x.shape, x.dtype, strides, axis=axis)
+
+    def put_in_order(v: Any, room: Any) -> Any:
+        out = room()
+        if out is None:
+            return np.sort(v, axis, how)
+        out[...] = v
+        out.sort(axis, how)
+        return out
+
+    result = library("sort", put_in_order, [x], x.shape, x.dtype, strides, axis=axis)
     return _reversed(result, axis) if descending else result
 
 
@@ -165,9 +174,13 @@ def argsort(
     x, axis = _sort_axis("argsort", x if x.ndim else x.reshape(1), axis, kind, order)
     how: Any = kind or ("stable" if stable else None)
     if not descending:
-        return library("argsort", lambda v: np.argsort(v, axis, how), [x], x.shape, INTP, axis=axis, descending=False)
+        return library(
+            "argsort", lambda v, _: np.argsort(v, axis, how), [x], x.shape, INTP, axis=axis, descending=False
+        )
 
-    def backwards(v: Any) -> Any:  # sorting the reversed array keeps equal elements in order when read backwards
+    def backwards(
+        v: Any, _: Any
+    ) -> Any:  # sorting the reversed array keeps equal elements in order when read backwards
         return np.flip(v.shape[axis] - 1 - np.argsort(np.flip(v, axis), axis, how), axis).copy()
 
     return library("argsort", backwards, [x], x.shape, INTP, axis=axis, descending=True)

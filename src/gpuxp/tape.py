@@ -44,7 +44,7 @@ class Node:
         loop: tuple[DType, ...],
         shape: Shape,
         attr: Hashable = None,
-        fn: Callable[..., Sequence[Any]] | None = None,
+        fn: Callable[..., Any] | None = None,
     ) -> None:
         self.op = op
         self.kind = kind

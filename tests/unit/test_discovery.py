@@ -126,12 +126,10 @@ def test_a_driver_that_hangs_takes_no_other_with_it(tmp_path: Path) -> None:
 
 
 def test_info_takes_less_than_two_seconds() -> None:
-    times = []
-    for _ in range(3):  # another program may be busy once
-        started = time.perf_counter()
-        done = subprocess.run([sys.executable, "-m", "gpuxp", "info", "--json"], capture_output=True, check=True)
-        times.append(time.perf_counter() - started)
-    assert min(times) < 2
+    before = os.times()
+    done = subprocess.run([sys.executable, "-m", "gpuxp", "info", "--json"], capture_output=True, check=True)
+    after = os.times()  # of processors: other programs may be busy
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 2
     found = json.loads(done.stdout)
     assert found["processor"]["name"]
     assert found["processor"]["memory"] > 1 << 20
