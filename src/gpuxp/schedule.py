@@ -1,8 +1,8 @@
 """From the tape to kernels: what is dead goes, what fits together becomes one kernel.
 
 The passes, in order: `tracing.Trace` (number views, find hazards), `live_nodes` (dead code), `fusing.group` (fusion),
-`lower` (kernel per group). A plan refers to views and scalars by position, so it serves every tape of the same
-structure.
+`recomputing.recompute` (what is made again instead of stored), `lower` (kernel per group). A plan refers to views and
+scalars by position, so it serves every tape of the same structure.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from .fusing import group
 from .geometry import Shape, broadcast_strides, collapse
 from .kernel import Inst, Kernel, Reduction
 from .ops import ELEMENTWISE, result_dtype
+from .recomputing import recompute
 from .storage import View
 from .tape import LIBRARY, REDUCE, Node
 from .tracing import Trace
@@ -232,6 +233,8 @@ def make_plan(trace: Trace, fusion: bool, max_params: int, everything: bool = Fa
     """Run all passes; `everything` keeps results that nobody seems to want."""
     live = list(range(len(trace.nodes))) if everything else live_nodes(trace)
     groups = group(trace, live, fusion, max_params)
+    if fusion:
+        groups = recompute(trace, groups, max_params)
     steps: list[Step] = []
     later = {number for number, wanted in enumerate(trace.wanted) if everything or wanted}
     for nodes in reversed(groups):
@@ -239,11 +242,18 @@ def make_plan(trace: Trace, fusion: bool, max_params: int, everything: bool = Fa
         step = lower(trace, nodes, later)
         dead = tuple(sorted(touched - later))
         steps.append(Step(step.nodes, step.kernel, step.params, step.scalars, dead))
-        later |= {trace.buffer_of[v] for n in nodes for v in trace.reads[n]}
+        later |= {trace.buffer_of[v] for v in _loaded(trace, step)}
     steps.reverse()
     for place, (step, following) in enumerate(pairwise(steps)):
         steps[place] = replace(step, shared=_shared(trace, step, following))
     return Plan(tuple(steps))
+
+
+def _loaded(trace: Trace, step: Step) -> list[int]:
+    """Return the views whose memory a step reads."""
+    if step.kernel is None:
+        return list(trace.reads[step.nodes[0]])
+    return [step.params[i.attr] for i in step.kernel.body if i.op == "load"]
 
 
 def _shared(trace: Trace, step: Step, following: Step) -> tuple[int, int] | None:

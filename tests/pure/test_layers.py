@@ -23,7 +23,7 @@ LAYERS = [
     "storage threads",
     "kernel folding tape fallback",
     "tracing",
-    "fusing",
+    "fusing recomputing",
     "schedule",
     "backends codegen backends.base backends.tiles backends.reduce backends.launching",
     "backends.openclcalls backends.openclblas backends.openclmatmul backends.openclradix backends.openclsort",

@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gpuxp import fusing, geometry, runtime, schedule, storage, tracing
+from gpuxp import fusing, geometry, recomputing, runtime, schedule, storage, tracing
 from gpuxp.backends import reduce, software, tiles
 from gpuxp.devices import open_runtimes
 from gpuxp.geometry import DISJOINT, IDENTICAL
@@ -259,6 +259,7 @@ MUTANTS: dict[str, list[Patch]] = {
     "the last element is left out": [(tiles.Grid, "box", _short_last_box)],
     "every op may write over its operands": [(tiles, "_may_overwrite", _always)],
     "a reduction leaves out boxes": [(reduce, "rectangles", _first_box)],
+    "operands of what is made again may have changed": [(recomputing._Recomputation, "_unchanged", _always)],
     "pending writes do not flush before an export": [(runtime.Runtime, "pending", _never)],
 }
 

@@ -126,6 +126,87 @@ def _long(a: Any, b: Any) -> Any:
     return a
 
 
+def _scaled_softmax(x: Any) -> Any:
+    return _softmax(x * 0.5)
+
+
+def _slope(x: Any, y: Any) -> Any:
+    h = np.tanh(x)
+    return (y - h.sum(axis=1, keepdims=True)) * (1 - h * h), h
+
+
+def _all_pairs(a: Any) -> Any:
+    apart = a[:100] - a[100:200, None]
+    return (apart / (apart * apart + 1).sum(1)[:, None]).sum(1)
+
+
+def _made_from_products(x: Any, y: Any) -> Any:
+    """The value is made of one that a kernel before it stores."""
+    p = np.exp(x)
+    q = p * 2
+    return (q / q.sum(axis=1, keepdims=True)) * (y - p.sum(axis=1, keepdims=True))
+
+
+def _too_much_to_make_again(x: Any) -> Any:
+    t = (((x * 2 + 1) * 3 + 2) * x - 4) * x
+    return t / t.sum(axis=1, keepdims=True)
+
+
+def _operand_changes(x: Any) -> Any:
+    t = x * 2
+    s = t.sum(axis=1, keepdims=True)
+    x -= s
+    return t * s
+
+
+def _operand_changes_at_once(x: Any) -> Any:
+    t = x * 2
+    x += 1
+    return t * t.sum(axis=1, keepdims=True)
+
+
+def _operand_changes_between(x: Any, y: Any) -> Any:
+    t = x * 2
+    x += y
+    t2 = t - x
+    return t2 * t2.sum(axis=1, keepdims=True)
+
+
+def _written_twice(x: Any) -> Any:
+    t = x * 2
+    s = t.sum(axis=1, keepdims=True)
+    t += 1
+    return t * s
+
+
+def _partly_written(x: Any) -> Any:
+    t = x * 2
+    s = t.sum(axis=1, keepdims=True)
+    t[3:] = 7
+    return t * s
+
+
+def _read_in_parts(x: Any) -> Any:
+    t = x * 2
+    s = t.sum(axis=1, keepdims=True)
+    return t[1:] * s[1:], t + s
+
+
+def _read_backwards(x: Any) -> Any:
+    t = x - 1
+    s = t.sum(axis=1, keepdims=True)
+    return t[::-1] * s
+
+
+def _made_again_twice(x: Any) -> Any:
+    """A value made again in a kernel is part of one that the next kernel might make."""
+    t = x * 2
+    s = t.sum(axis=1, keepdims=True)
+    u = t + s
+    r = u.sum(axis=1, keepdims=True)
+    return u * r, t * r
+
+
 # name, program, inputs, kernels, temporaries
 CASES: list[tuple[Callable[..., Any], list[Any] | str, int, int]] = [
     (_chain, "vvv", 1, 0),
@@ -143,6 +224,19 @@ CASES: list[tuple[Callable[..., Any], list[Any] | str, int, int]] = [
     (_two_stencils, "gg", 2, 0),
     (_where, "vv", 1, 0),
     (_softmax, "g", 3, 3),  # the maximum; exponentials with their sum; the quotient
+    (_scaled_softmax, "g", 3, 3),  # the scaled values are made twice
+    (_slope, "gg", 2, 1),  # so is the slope, from what is stored anyway
+    (_all_pairs, "v", 2, 1),
+    (_made_from_products, "gg", 3, 4),
+    (_too_much_to_make_again, "g", 2, 2),
+    (_operand_changes, "g", 2, 2),
+    (_operand_changes_at_once, "g", 2, 2),
+    (_operand_changes_between, "gg", 2, 2),
+    (_written_twice, "g", 2, 2),
+    (_partly_written, "g", 3, 2),
+    (_read_in_parts, "g", 3, 2),
+    (_read_backwards, "g", 2, 2),
+    (_made_again_twice, "g", 3, 2),
     (_created, "v", 1, 0),
     (_long, "vv", 1, 0),
     (_independent, "vv", 1, 0),
@@ -176,7 +270,8 @@ def test_counts(program: Callable[..., Any], kinds: str, kernels: int, temporari
 
 def _on_numpy(program: Callable[..., Any], arrays: list[Any]) -> tuple[Any, ...]:
     replaced = dict(program.__globals__, np=numpy)
-    replaced["_stencil"] = type(_stencil)(_stencil.__code__, replaced)
+    for helper in (_stencil, _softmax):
+        replaced[helper.__name__] = type(program)(helper.__code__, replaced)
     result = type(program)(program.__code__, replaced)(*arrays)  # type: ignore[call-arg]
     return result if isinstance(result, tuple) else (result,)
 
