@@ -13,9 +13,9 @@ import numpy as np
 from . import dtypes
 from .config import config
 from .devices import Device, runtime_of
-from .dtypes import DType
+from .dtypes import FLOAT64, DType
 from .errors import unsupported_dtype
-from .geometry import Ghost, Shape, c_strides, copied_order, ghost, memory_order, strides_in_order
+from .geometry import Ghost, Shape, ghost, layout_like
 from .storage import View
 from .tape import MAP, Node
 from .threads import PARALLEL, quiet_call
@@ -81,7 +81,8 @@ class ndarray:  # noqa: N801 - NumPy's name
     __slots__ = ("__weakref__", "_base", "_life", "_made", "_own", "_owner", "_runtime", "_state")
     __array_priority__ = 100.0
 
-    # host memory (contiguous, if not a view of another array's) that no command knows of; None once it has a `_made`
+    # host memory (contiguous, if not a view of another array's) that no command knows of; None once it has a `_made`;
+    # of a value, a scalar of NumPy's until somebody asks for memory (`_cell`)
     _own: HostArray | None
     _made: View | None
     _owner: ndarray | None  # the first array to see the buffer, which keeps it wanted; None: this one
@@ -135,7 +136,7 @@ class ndarray:  # noqa: N801 - NumPy's name
     def _ghost(self) -> Ghost:
         """The geometry as an array of NumPy's."""
         own = self._own
-        return self._view.ghost if own is None else own
+        return self._view.ghost if own is None else own if type(own) is _HOST else _cell(self)
 
     @property
     def shape(self) -> Shape:
@@ -219,52 +220,51 @@ class ndarray:  # noqa: N801 - NumPy's name
         return shape[0]
 
     def __bool__(self) -> bool:
-        return bool(host(self))
+        return bool(_seen(self))
 
     def __int__(self) -> int:
-        return int(host(self))
+        return int(_seen(self))
 
     def __float__(self) -> float:
-        return float(host(self))
+        return float(_seen(self))
 
     def __complex__(self) -> complex:
-        return complex(host(self))
+        return complex(_seen(self))
 
     def __index__(self) -> int:
         if self.ndim or self.dtype.kind not in "iu":
             raise TypeError("only integer scalar arrays can be converted to a scalar index")
-        return int(host(self))
+        return int(_seen(self))
 
     def __hash__(self) -> int:
         if self._state != VALUE:
             raise TypeError("unhashable type: 'gpuxp.ndarray'")
-        return hash(host(self)[()])
+        return hash(_scalar(self))
 
     def __format__(self, spec: str) -> str:
-        return format(host(self)[()] if self.ndim == 0 else host(self), spec)
+        return format(_scalar(self), spec)
 
     def __str__(self) -> str:
         return str(host(self))
 
     def __repr__(self) -> str:
-        value = host(self)
-        return repr(value[()]) if self._state == VALUE else repr(value)
+        return repr(host_operand(self))
 
     def __iter__(self) -> Iterator[ndarray]:
         if not self.ndim:
             raise TypeError("iteration over a 0-d array")
-        return (self[i] for i in range(self.shape[0]))
+        return map(self.__getitem__, range(self.shape[0]))
 
     def __contains__(self, value: Any) -> bool:
         return bool((self == value).any())
 
     def item(self, *index: Any) -> Any:
         """Return one element as a Python scalar."""
-        return host(self).item(*index)
+        return _seen(self).item(*index)
 
     def tolist(self) -> Any:
         """Return the elements as nested lists of Python scalars."""
-        return host(self).tolist()
+        return _seen(self).tolist()
 
     def tobytes(self, order: Any = "C") -> bytes:
         """Return the elements' bytes."""
@@ -323,6 +323,7 @@ def _introduce(array: ndarray) -> View:
         own = array._own
         if own is not None:
             if array._owner is None:
+                own = _asarray(own)
                 view = runtime.adopt(own)
                 array._life = view.buffer.life = object()
             else:
@@ -333,11 +334,21 @@ def _introduce(array: ndarray) -> View:
     return array._made
 
 
+def _cell(array: ndarray) -> HostArray:
+    """Return the memory of an array that holds a scalar of NumPy's."""
+    with array._runtime.lock:
+        own = array._own
+        if own is None:  # introduced by another thread meanwhile
+            return array._view.ghost
+        array._own = own = _asarray(own)
+        return own
+
+
 def contents(array: ndarray) -> HostArray | None:
     """Return the array's memory if the host may use it now; None where recorded commands come first."""
     own = array._own
     if own is not None and (array._owner is None or array._owner._own is not None):
-        return own
+        return own if type(own) is _HOST else _cell(array)
     runtime, view = array._runtime, array._view
     buffer = view.buffer
     if not runtime.host_visible or buffer.mem is None or buffer.write_epoch > runtime.done or buffer.error is not None:
@@ -406,10 +417,11 @@ def view_of(array: ndarray, geometry: Ghost, state: int | None = None) -> ndarra
     else:
         self._own = None
         self._made = array._view.with_ghost(geometry)
-    self._owner = root(array)
+    owner, base = array._owner, array._base
+    self._owner = array if owner is None else owner
     self._runtime = array._runtime
-    self._state = state if state is not None else array._state if array._state != VALUE else WRITEABLE
-    self._base = array if array._base is None else array._base
+    self._state = state if state is not None else READ_ONLY if array._state == READ_ONLY else WRITEABLE
+    self._base = array if base is None else base
     return self
 
 
@@ -426,14 +438,15 @@ def wrap(runtime: Runtime, result: Any) -> ndarray:
 def adopted(runtime: Runtime, result: Any) -> ndarray:
     """Return what a ufunc made of small host arrays as an array: `wrap` for a result that needs no checks."""
     self = _new(ndarray)
-    if type(result) is _HOST:
-        if result.ndim > 1 and not result.flags.c_contiguous:
-            return make(runtime.adopt(result))
-        self._own = result
-        self._state = WRITEABLE
-    else:
-        self._own = _asarray(result)
+    self._own = result
+    if type(result) is not _HOST:
         self._state = VALUE
+        if type(result) is float:
+            self._own = FLOAT64.type(result)
+    elif result.ndim > 1 and not result.flags.c_contiguous:
+        return make(runtime.adopt(result))
+    else:
+        self._state = WRITEABLE
     self._made = None
     self._owner = None
     self._runtime = runtime
@@ -445,37 +458,48 @@ def host(array: ndarray) -> HostArray:
     """Return the contents for reading: never hand this to a user, it may be the buffer's own memory."""
     own = array._own
     if own is not None and (array._owner is None or array._owner._own is not None):
-        return own
+        return own if type(own) is _HOST else _cell(array)
     return array._runtime.host(array._view)
+
+
+def _seen(array: ndarray) -> Any:
+    """Return the contents for reading, those of a value as they are."""
+    own = array._own
+    return own if own is not None and array._owner is None else host(array)
 
 
 def host_operand(array: ndarray) -> Any:
     """Return the contents as NumPy's functions get them: a value as a scalar, for which they have their own rules."""
-    found = host(array)
-    return found[()] if array._state == VALUE else found
+    return _scalar(array) if array._state == VALUE else host(array)
+
+
+def _scalar(array: ndarray) -> Any:
+    """Return the contents of an array, those of a 0-d one as a scalar of NumPy's."""
+    own = array._own
+    return own if own is not None and type(own) is not _HOST else host(array)[()]
 
 
 def copy_of(array: ndarray, dtype: DType | None = None, order: str = "K") -> ndarray:
     """Return a copy, converted to `dtype`."""
-    target = array.dtype if dtype is None else dtype
     there = contents(array)
     if there is not None and array._runtime.at_once(there.size):
-        return _converted(array._runtime, there, target, order)
+        return _converted(array._runtime, there, dtype, order)
+    target = array.dtype if dtype is None else dtype
     shape = array.shape
     out = fresh(array._runtime, shape, target, layout_like(array._ghost, target.itemsize, order))
     record_copy(out._view, array._view)
     return out
 
 
-def _converted(runtime: Runtime, value: HostArray, dtype: DType, order: str) -> ndarray:
-    """Convert host memory: on several threads if it is packed, and enough."""
+def _converted(runtime: Runtime, value: HostArray, dtype: DType | None, order: str) -> ndarray:
+    """Copy or convert host memory: on several threads if it is packed, and enough."""
     runtime.direct_calls += 1
     packed = value.flags.c_contiguous
     if packed and value.size >= PARALLEL and runtime.direct is not None and order != "F":
-        cast = runtime.direct.cast(value.dtype, dtype).wanted(value.size)
+        cast = runtime.direct.cast(value.dtype, dtype or value.dtype).wanted(value.size)
         if cast is not None:
             return adopted(runtime, quiet_call(cast, value.reshape(-1)).reshape(value.shape))
-    found = quiet_call(value.astype, dtype, order)
+    found = value.copy(order) if dtype is None else quiet_call(value.astype, dtype, order)
     return adopted(runtime, found) if packed and order != "F" else held(runtime, found)
 
 
@@ -484,31 +508,3 @@ def record_copy(out: View, value: View | HostArray) -> None:
     loop = value.ghost.dtype if isinstance(value, View) else value.dtype
     runtime = out.buffer.runtime
     runtime.record(Node("copy", MAP, (out,), (value,), (loop, loop), out.ghost.shape))
-
-
-def layout_like(own: Ghost, itemsize: int, order: str = "K") -> Shape | None:
-    """Return the strides of a copy as NumPy lays it out; None means C order."""
-    if order != "K" or own.ndim < 2 or own.flags.forc:
-        return layout((own,), own.shape, itemsize, order)
-    return strides_in_order(own.shape, copied_order(own.strides), itemsize)
-
-
-def layout(ghosts: Sequence[Ghost], shape: Shape, itemsize: int, order: str = "K") -> Shape | None:
-    """Return the strides of a result as NumPy lays it out; None means C order."""
-    if order == "C" or len(shape) < 2:
-        return None
-    if order == "F":
-        return strides_in_order(shape, tuple(range(len(shape) - 1, -1, -1)), itemsize)
-    flags = [g.flags for g in ghosts if g.ndim]
-    if all(f.c_contiguous for f in flags):
-        return None
-    if order == "A":
-        fortran = all(f.f_contiguous for f in flags)
-        return layout(ghosts, shape, itemsize, "F" if fortran else "C")
-    operands = []
-    for g in ghosts:
-        own = tuple(0 if n == 1 else s for n, s in zip(g.shape, g.strides, strict=True))
-        operands.append((0,) * (len(shape) - g.ndim) + own)
-    axes = memory_order(len(shape), tuple(operands))
-    strides = strides_in_order(shape, axes, itemsize)
-    return None if strides == c_strides(shape, itemsize) else strides

@@ -17,8 +17,6 @@ from .array import (
     fresh,
     held,
     host,
-    layout,
-    layout_like,
     make,
     ndarray,
     record_copy,
@@ -29,7 +27,7 @@ from .config import config
 from .convert import as_operand, asarray, runtime_for
 from .devices import runtime_of
 from .dtypes import FLOAT64, INT64, NUMPY, DType
-from .geometry import Shape
+from .geometry import Shape, layout, layout_like
 from .tape import MAP, Node
 from .threads import quiet
 from .ufunc import UFUNCS, select

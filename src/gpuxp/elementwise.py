@@ -285,9 +285,9 @@ def astype_method(
 ) -> ndarray:
     """Return the array converted to `dtype`."""
     target = dtypes.check(dtype, "astype")
-    if not np.can_cast(self.dtype, target, casting):
+    if casting != "unsafe" and not np.can_cast(self.dtype, target, casting):
         raise TypeError(f"Cannot cast array data from {self.dtype!r} to {target!r} according to the rule {casting!r}")
-    return self if target == self.dtype and not copy else copy_of(self, target, order)
+    return self if not copy and target == self.dtype else copy_of(self, target, order)
 
 
 def _dtype_of(value: Any) -> Any:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .array import HostArray, copy_of, fresh, held, host, layout, ndarray, record_copy, view_of
+from .array import HostArray, copy_of, fresh, held, host, ndarray, record_copy, view_of
 from .convert import library
 from .dtypes import BOOL, INT64, DType, check
-from .geometry import Shape, broadcast_shapes, broadcasts_to, strides_in_order
+from .geometry import Shape, broadcast_shapes, broadcasts_to, layout, strides_in_order
 from .tape import LIBRARY, MAP, Node
 from .ufunc import UFUNCS, assign, select
 

@@ -171,6 +171,34 @@ def joined_order(ndim: int, operands: tuple[Shape, ...]) -> tuple[int, ...]:
     return tuple(order)
 
 
+def layout_like(own: Ghost, itemsize: int, order: str = "K") -> Shape | None:
+    """Return the strides of a copy as NumPy lays it out; None means C order."""
+    if order != "K" or own.ndim < 2 or own.flags.forc:
+        return layout((own,), own.shape, itemsize, order)
+    return strides_in_order(own.shape, copied_order(own.strides), itemsize)
+
+
+def layout(ghosts: Sequence[Ghost], shape: Shape, itemsize: int, order: str = "K") -> Shape | None:
+    """Return the strides of a result as NumPy lays it out; None means C order."""
+    if order == "C" or len(shape) < 2:
+        return None
+    if order == "F":
+        return strides_in_order(shape, tuple(range(len(shape) - 1, -1, -1)), itemsize)
+    flags = [g.flags for g in ghosts if g.ndim]
+    if all(f.c_contiguous for f in flags):
+        return None
+    if order == "A":
+        fortran = all(f.f_contiguous for f in flags)
+        return layout(ghosts, shape, itemsize, "F" if fortran else "C")
+    operands = []
+    for g in ghosts:
+        own = tuple(0 if n == 1 else s for n, s in zip(g.shape, g.strides, strict=True))
+        operands.append((0,) * (len(shape) - g.ndim) + own)
+    axes = memory_order(len(shape), tuple(operands))
+    strides = strides_in_order(shape, axes, itemsize)
+    return None if strides == c_strides(shape, itemsize) else strides
+
+
 def _swap(operands: tuple[Shape, ...], axis: int, other: int) -> bool | None:
     """Tell whether `axis` runs faster than `other`; None where no operand has an opinion."""
     verdict: bool | None = None

@@ -15,6 +15,7 @@ import numpy as np
 from . import derived, gathering
 from .array import (
     VALUE,
+    WRITEABLE,
     HostArray,
     adopted,
     contents,
@@ -22,7 +23,6 @@ from .array import (
     fresh,
     held,
     host,
-    is_pending,
     ndarray,
     root,
     view_of,
@@ -30,6 +30,7 @@ from .array import (
 )
 from .convert import as_operand, asarray, host_call, runtime_for
 from .dtypes import BOOL
+from .small import write
 from .threads import PARALLEL, quiet_call
 from .ufunc import assign, check_writeable, choose, into, update
 
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     from .runtime import Runtime  # the engine is loaded with the first array
 
 BASIC, MASK, ADVANCED = range(3)
-_PLAIN = {int, slice, type(None), type(Ellipsis)}
+_HOST = np.ndarray  # found faster so
+_PLAIN = frozenset({int, slice, type(None), type(Ellipsis)})
 
 
 def _plain(part: Any) -> tuple[Any, int]:
@@ -70,6 +72,13 @@ def _host_list(part: Any) -> Any:
     return [host(p) if type(p) is ndarray else p for p in part] if isinstance(part, (list, tuple)) else part
 
 
+def _are_plain(key: tuple[Any, ...]) -> bool:
+    for part in key:  # noqa: SIM110 - `all` takes twice as long
+        if type(part) not in _PLAIN:
+            return False
+    return True
+
+
 def classify(key: Any) -> tuple[Any, int]:
     """Return the key in NumPy's terms, and whether it is basic, one boolean mask, or advanced."""
     if type(key) in _PLAIN:
@@ -79,18 +88,36 @@ def classify(key: Any) -> tuple[Any, int]:
         if kind == ADVANCED and part.dtype == BOOL:
             return part, MASK
         return part, kind
-    for part in key:
-        if type(part) not in _PLAIN:
-            break
-    else:
+    if _are_plain(key):
         return key, BASIC
     parts = [_plain(p) for p in key]
     kind = max((k for _, k in parts), default=BASIC)
     return tuple(p for p, _ in parts), kind
 
 
+def _index(self: ndarray, key: ndarray) -> HostArray | None:
+    """Return the contents of one index array, or mask, for an array that one thread reads or writes; or None."""
+    if key._runtime is not self._runtime or self.size >= PARALLEL:
+        return None
+    found = contents(key)
+    if found is None or not found.ndim:
+        return None
+    return found.copy() if root(key) is root(self) else found
+
+
 def getitem(self: ndarray, key: Any) -> ndarray:
     """Return ``self[key]``."""
+    own, owner = self._own, self._owner
+    basic = type(key) in _PLAIN or (type(key) is tuple and _are_plain(key))
+    if basic and type(own) is _HOST and (owner is None or owner._own is not None):
+        found = own[key]
+        return view_of(self, found) if type(found) is _HOST else adopted(self._runtime, found)
+    index = _index(self, key) if type(key) is ndarray else None
+    if index is not None:
+        there = contents(self)
+        if there is not None:
+            self._runtime.counters["library_calls"] += 1
+            return wrap(self._runtime, quiet_call(operator.getitem, there, index))
     plain, kind = classify(key)
     if kind == BASIC:
         return _basic(self, plain)
@@ -99,14 +126,14 @@ def getitem(self: ndarray, key: Any) -> ndarray:
     if not runtime.host_visible:
         return gathering.read(gathering.Selection(self, full))
     runtime.counters["library_calls"] += 1
-    memory, there = host(self), tuple([host(k) if type(k) is ndarray else k for k in full])
-    masked = _masked(runtime, memory, there[0]) if kind == MASK else None
+    memory, keys = host(self), tuple([host(k) if type(k) is ndarray else k for k in full])
+    masked = _masked(runtime, memory, keys[0]) if kind == MASK else None
     if masked is not None:
-        selected = masked.select(there[0])
+        selected = masked.select(keys[0])
         result = fresh(runtime, (selected.size,), memory.dtype)
         selected.read(memory, host(result))
         return result
-    return wrap(runtime, quiet_call(operator.getitem, memory, there))
+    return wrap(runtime, quiet_call(operator.getitem, memory, keys))
 
 
 def _masked(runtime: Runtime, memory: HostArray, mask: HostArray) -> Any:
@@ -134,11 +161,16 @@ def _basic(self: ndarray, key: Any) -> ndarray:
 
 def setitem(self: ndarray, key: Any, value: Any) -> None:
     """Do ``self[key] = value``."""
-    check_writeable(self, "__setitem__")
+    if self._state == WRITEABLE:
+        basic = type(key) in _PLAIN or (type(key) is tuple and _are_plain(key))
+        picked = _index(self, key) if type(key) is ndarray else None
+        if (basic or picked is not None) and write(self, key if basic else picked, value):
+            return
     runtime = self._runtime
+    check_writeable(self, "__setitem__")
     plain, kind = classify(key)
     if kind == BASIC:
-        if _write_small(self, plain, value):
+        if write(self, plain, value):
             return
         geometry = self._ghost[plain]
         if type(geometry) is not np.ndarray:
@@ -152,7 +184,7 @@ def setitem(self: ndarray, key: Any, value: Any) -> None:
     many = type(value) is ndarray and value.ndim == 1 and self.size >= PARALLEL
     if kind == MASK and not many and _mask_fits(self, plain):
         there = contents(plain) if type(plain) is ndarray else plain
-        if there is not None and _write_small(self, there, value):
+        if there is not None and write(self, there, value):
             return
         operand = _stored(value, self, runtime)
         if operand.ndim == 0:
@@ -217,22 +249,6 @@ def _safely(values: Any, target: ndarray, runtime: Runtime) -> ndarray:
             f"Cannot cast array data from {found.dtype!r} to {target.dtype!r} according to the rule 'safe'"
         )
     return found
-
-
-def _write_small(target: ndarray, key: Any, value: Any) -> bool:
-    """Do ``target[key] = value`` at once where both are small and there; tell whether it was done."""
-    memory = contents(target)
-    if memory is None or not target._runtime.at_once(memory.size) or is_pending(target):
-        return False
-    if type(value) is ndarray:
-        source = contents(value)
-        if source is None or value._runtime is not target._runtime or not target._runtime.at_once(source.size):
-            return False
-        value = source.copy() if root(value) is root(target) else source
-    elif type(value) not in _RANKS:
-        return False
-    quiet_call(memory.__setitem__, key, value)
-    return True
 
 
 def _store(target: ndarray, value: ndarray) -> None:

@@ -11,13 +11,25 @@ from typing import Any
 import numpy as np
 
 from . import derived, dtypes
-from .array import READ_ONLY, WRITEABLE, at_hand, copy_of, fresh, host, layout, layout_like, ndarray, view_of, wrap
+from .array import (
+    READ_ONLY,
+    WRITEABLE,
+    HostArray,
+    adopted,
+    at_hand,
+    copy_of,
+    fresh,
+    host,
+    ndarray,
+    view_of,
+)
 from .convert import as_operand, host_call, runtime_for
 from .creation import zeros
 from .dtypes import NUMPY
 from .errors import AxisError
-from .geometry import Ghost, Shape, broadcast_shapes, ghost, joined_order, strides_in_order
-from .threads import quiet
+from .geometry import Ghost, Shape, broadcast_shapes, ghost, joined_order, layout, layout_like, strides_in_order
+from .small import ready
+from .threads import quiet_call
 from .ufunc import assign, into
 
 
@@ -46,6 +58,9 @@ def reshape(
     """
     x = _one("reshape", a)
     wanted = _index_tuple(newshape if shape is None else shape)
+    own = x._own
+    if order == "C" and not copy and type(own) is np.ndarray and own.flags.c_contiguous:  # a view in any case
+        return view_of(x, own.reshape(wanted))
     try:
         geometry = x._ghost.reshape(wanted, order=order, copy=False)
     except ValueError:
@@ -76,7 +91,7 @@ def ravel(a: Any, order: Any = "C") -> ndarray:
         x = view_of(x, x._ghost.transpose(axes))
     elif order == "F" or (order == "A" and x.flags.fnc):
         x = view_of(x, x._ghost.T)
-    if not x.flags.c_contiguous:
+    if not x._ghost.flags.c_contiguous:
         x = copy_of(x, order="C")
         x._state = WRITEABLE
     return reshape(x, -1)
@@ -85,7 +100,7 @@ def ravel(a: Any, order: Any = "C") -> ndarray:
 def transpose(a: Any, axes: Any = None) -> ndarray:
     """Return the array with its axes permuted (reversed by default)."""
     x = _one("transpose", a)
-    return view_of(x, x._ghost.transpose(_index_tuple(axes)))
+    return view_of(x, x._ghost.T if axes is None else x._ghost.transpose(_index_tuple(axes)))
 
 
 def permute_dims(x: Any, /, axes: Any) -> ndarray:
@@ -193,14 +208,17 @@ def concatenate(
     >>> np.concatenate([np.zeros(1), np.ones(2)])
     array([0., 1., 1.])
     """
+    default = out is dtype is None and casting == "same_kind"
+    found = ready(arrays, ()) if default and isinstance(arrays, (list, tuple)) else None
+    if found is not None:
+        runtime, there = found
+        if runtime.at_once(sum([v.size for v in there])):
+            return adopted(runtime, quiet_call(NUMPY.concatenate, there, axis))
     parts = _arrays("concatenate", arrays)
     if not parts:
         raise ValueError("need at least one array to concatenate")
     if axis is None:
         parts, axis = [ravel(p) for p in parts], 0
-    there = at_hand(parts) if out is None else None
-    if there is not None and parts[0]._runtime.at_once(sum(p.size for p in there)):
-        return wrap(parts[0]._runtime, quiet(NUMPY.concatenate, there, axis, dtype=dtype, casting=casting))
     shape, axis = _joined_shape(parts, operator.index(axis))
     target = dtypes.check(dtype, "concatenate") if dtype is not None else np.result_type(*(p.dtype for p in parts))
     for part in parts:
@@ -254,6 +272,15 @@ def _axis(axis: int, ndim: int) -> int:
 
 def stack(arrays: Any, /, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: Any = "same_kind") -> ndarray:
     """Join arrays of one shape along a new axis."""
+    default = out is dtype is None and casting == "same_kind"
+    found = ready(arrays, ()) if default and isinstance(arrays, (list, tuple)) else None
+    if found is not None:
+        runtime, there = found
+        shapes = {v.shape for v in there}
+        if len(shapes) == 1 and runtime.at_once(len(there) * there[0].size):
+            place = _axis(operator.index(axis), there[0].ndim + 1)
+            key = (*(slice(None),) * place, None)
+            return adopted(runtime, quiet_call(NUMPY.concatenate, [v[key] for v in there], place))
     parts = _arrays("stack", arrays)
     if not parts:
         raise ValueError("need at least one array to stack")
@@ -356,15 +383,29 @@ def roll(a: Any, /, shift: Any, axis: Any = None) -> ndarray:
         if isinstance(shift, (tuple, list)):
             shift = sum(shift)
         return reshape(roll(ravel(x), shift, 0), x.shape)
-    pairs = np.broadcast(np.atleast_1d(shift), np.atleast_1d(_index_tuple(axis)))
-    if pairs.ndim > 1:
-        raise ValueError("'shift' and 'axis' should be scalars or 1D sequences")
-    by = dict.fromkeys(range(x.ndim), 0)
+    pairs: Any = ((shift, axis),)
+    if not (type(shift) is int is type(axis)):
+        pairs = np.broadcast(np.atleast_1d(shift), np.atleast_1d(_index_tuple(axis)))
+        if pairs.ndim > 1:
+            raise ValueError("'shift' and 'axis' should be scalars or 1D sequences")
+    shape = x.shape
+    by = dict.fromkeys(range(len(shape)), 0)
     for step, place in pairs:
-        by[_axis(int(place), x.ndim)] += int(step)
-    result = fresh(x._runtime, x.shape, x.dtype, layout_like(x._ghost, x.itemsize))
-    _roll_into(result, x, [(d, n % x.shape[d]) for d, n in by.items() if x.shape[d] and n % x.shape[d]])
+        by[_axis(int(place), len(shape))] += int(step)
+    moves = [(d, n % shape[d]) for d, n in by.items() if n and shape[d] and n % shape[d]]
+    there = at_hand((x,)) if moves else None
+    if there is not None and there[0].flags.c_contiguous:
+        return adopted(x._runtime, _rolled(there[0], moves))
+    result = fresh(x._runtime, shape, x.dtype, layout_like(x._ghost, x.itemsize))
+    _roll_into(result, x, moves)
     return result
+
+
+def _rolled(values: HostArray, moves: list[tuple[int, int]]) -> HostArray:
+    for axis, by in moves:
+        lead = (slice(None),) * axis
+        values = np.concatenate((values[(*lead, slice(-by, None))], values[(*lead, slice(None, -by))]), axis)
+    return values
 
 
 def _roll_into(target: ndarray, source: ndarray, moves: list[tuple[int, int]]) -> None:

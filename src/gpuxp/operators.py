@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .array import VALUE, ndarray
-from .small import binary, in_place, unary
+from .small import augmented, binary, unary
 from .ufunc import UFUNCS, check_writeable, ufunc
 
 _KNOWN = {ndarray, int, float, complex, bool}
@@ -45,20 +45,15 @@ def _reflected(fn: ufunc) -> Any:
 
 
 def _in_place(fn: ufunc) -> Any:
-    def apply(self: ndarray, other: Any) -> Any:
+    def otherwise(self: ndarray, other: Any) -> Any:
         if not _understood(other):
             return NotImplemented
         if self._state == VALUE:  # values do not change: the name is bound to a new one, as with NumPy's scalars
             return fn(self, other)
-        return inplace(fn, self, other)
+        check_writeable(self, fn.__name__)
+        return fn.into_first(self, other)
 
-    return apply
-
-
-def inplace(fn: ufunc, target: ndarray, other: Any) -> ndarray:
-    """Run ``target op= other``."""
-    check_writeable(target, fn.__name__)
-    return target if in_place(fn.row, target, other) else fn.into_first(target, other)
+    return augmented(fn.row, otherwise)
 
 
 def power_operator(x: Any, y: Any) -> ndarray:
@@ -91,7 +86,8 @@ def _ipow(self: ndarray, other: Any) -> Any:
         return UFUNCS[_SHORTCUTS[other]](self, out=self)
     if type(other) is int and other < 0 and self.dtype.kind in "iu":
         raise ValueError("Integers to negative integer powers are not allowed.")
-    return inplace(UFUNCS["power"], self, other)
+    check_writeable(self, "power")
+    return UFUNCS["power"].into_first(self, other)
 
 
 def divmod_(x: Any, y: Any) -> tuple[ndarray, ndarray]:

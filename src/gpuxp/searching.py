@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from . import derived
-from .array import VALUE, WRITEABLE, HostArray, copy_of, layout_like, ndarray, view_of
+from .array import VALUE, WRITEABLE, HostArray, copy_of, ndarray, view_of
 from .convert import as_operand, evaluate, host_call, library, runtime_for
 from .dtypes import INT64, INTP, NUMPY
 from .errors import AxisError
 from .gathering import filled, flat, put_at, running, take_at, true_places
+from .geometry import layout_like
 from .manipulation import ravel
 from .ufunc import UFUNCS, check_writeable, select
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import dtypes
-from .array import HostArray, adopted, contents, is_pending, layout, ndarray
+from .array import WRITEABLE, HostArray, adopted, contents, is_pending, ndarray, root
 from .config import config
-from .dtypes import FLOAT64
+from .dtypes import FLOAT64, DType
 from .folding import fold
-from .geometry import broadcast_shapes, c_strides
+from .geometry import broadcast_shapes, c_strides, layout
 from .kernel import BLOCK, LANES
 from .ops import ArrayBuilder, Elementwise
 from .threads import PARALLEL, quiet, quiet_call, quietly
@@ -25,7 +25,15 @@ from .threads import PARALLEL, quiet, quiet_call, quietly
 if TYPE_CHECKING:
     from .runtime import Runtime  # the engine is loaded with the first array
 
-PYTHON_SCALARS = (int, float, complex)
+PYTHON_SCALARS = (float, int, complex)
+_HOST = np.ndarray  # found faster so
+# NumPy's arithmetic on its scalars, an order of magnitude faster than by ufuncs: of the rows and types without a choice
+_ON_SCALARS: dict[str, Any] = {
+    "add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "divide": operator.truediv,
+    "equal": operator.eq, "not_equal": operator.ne, "less": operator.lt, "less_equal": operator.le,
+    "greater": operator.gt, "greater_equal": operator.ge, "negative": operator.neg, "absolute": operator.abs,
+}  # fmt: skip
+_REAL = frozenset({int, float, *(np.dtype(c).type for c in "bhilqBHILQfd")})
 _EXTREMES = ("maximum", "minimum")
 _OPERATORS = {"add": operator.add, "multiply": operator.mul}
 _TOTALS = frozenset({*_EXTREMES, *_OPERATORS})  # what compiled code combines
@@ -35,24 +43,31 @@ _PLAIN = 1 << 20  # elements of what NumPy combines on one thread
 
 def unary(row: Elementwise, otherwise: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return a function that applies a row to a small array by the ufunc that runs its tiles."""
-    fn, special = row.direct, bool(row.own_kinds)
+    fn, special, on_scalar = row.direct, bool(row.own_kinds), _ON_SCALARS.get(row.name)
 
     def apply(a: Any) -> Any:
         if type(a) is not ndarray:
             return otherwise(a)
-        x = a._own
+        x, call = a._own, fn
         if x is None or a._owner is not None:
             x = _packed(row, a)
-        if x is None or (x.size > config.small and not a._runtime.at_once(x.size)):
-            return otherwise(a)
+            if x is None:
+                return otherwise(a)
         runtime = a._runtime
+        if type(x) is _HOST:
+            if x.size > config.small and not runtime.at_once(x.size):
+                return otherwise(a)
+            if x.size >= PARALLEL:
+                call = _shared(runtime, fn, row.ufunc, x)
+        elif on_scalar is not None and type(x) in _REAL:
+            call = on_scalar
         if special and _differs(row, x):
-            if not x.flags.c_contiguous:
+            x = contents(a)
+            if x is None or not x.flags.c_contiguous:
                 return otherwise(a)
             runtime.direct_calls += 1
             return adopted(runtime, quiet(apply_row, row, [x]))
         runtime.direct_calls += 1
-        call = fn if x.size < PARALLEL else _shared(runtime, fn, row.ufunc, x)
         try:
             found = adopted(runtime, quietly.run(call, x))
         except RuntimeError:  # as in `quiet_call`
@@ -66,42 +81,63 @@ def unary(row: Elementwise, otherwise: Callable[[Any], Any]) -> Callable[[Any], 
 
 def binary(row: Elementwise, otherwise: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     """Do the same for two operands, of which one may be a Python scalar."""
-    fn, special = row.ufunc, bool(row.own_kinds)
+    fn, special, on_scalars = row.ufunc, bool(row.own_kinds), _ON_SCALARS.get(row.name)
+    strict = bool(row.ulp)  # the bits depend on the layout
+    complexes = not strict and any(loop[-1] in "FD" for loop in row.ufunc.types)  # as they do for complex results
 
     def apply(a: Any, b: Any) -> Any:
-        x, y, first = a, b, a
         if type(a) is ndarray:
-            x = a._own
-            if x is None or a._owner is not None:
+            x, runtime = a._own, a._runtime
+            if x is None or ((owner := a._owner) is not None and (strict or owner._own is None)):
                 x = _packed(row, a)
-            if x is None or (x.size > config.small and not a._runtime.at_once(x.size)):
+                if x is None:
+                    return otherwise(a, b)
+            if type(b) is ndarray:
+                y = b._own
+                if y is None or ((owner := b._owner) is not None and (strict or owner._own is None)):
+                    y = _packed(row, b)
+                if y is None or b._runtime is not runtime:
+                    return otherwise(a, b)
+                size = x.size * y.size  # bounds that of the result
+            elif type(b) in PYTHON_SCALARS:
+                y, size = b, x.size
+            else:
                 return otherwise(a, b)
         elif type(a) in PYTHON_SCALARS and type(b) is ndarray:
-            first = b
+            x, y, runtime = a, b._own, b._runtime
+            if y is None or ((owner := b._owner) is not None and (strict or owner._own is None)):
+                y = _packed(row, b)
+                if y is None:
+                    return otherwise(a, b)
+            size = y.size
         else:
             return otherwise(a, b)
-        if type(b) is ndarray:
-            y = b._own
-            if y is None or b._owner is not None:
-                y = _packed(row, b)
-            if y is None or b._runtime is not first._runtime:
-                return otherwise(a, b)
-            if y.size > config.small and not b._runtime.at_once(y.size):
-                return otherwise(a, b)
-            if first is a and x.shape != y.shape and not _broadcasts(row, x, y):
-                return otherwise(a, b)
-        elif type(b) not in PYTHON_SCALARS:
-            return otherwise(a, b)
+        call, large = fn, False
+        if size == 1:
+            if on_scalars is not None and type(x) in _REAL and type(y) in _REAL:
+                call = on_scalars
+        elif strict or size > config.small:
+            if type(a) is ndarray is type(b) and x.shape != y.shape:
+                if strict or too_large((x, y)):
+                    return otherwise(a, b)
+            else:
+                size = a.size if type(a) is ndarray else size
+                large = size > config.small
+                if large and not runtime.at_once(size):
+                    return otherwise(a, b)
+                if size >= PARALLEL:
+                    call = _shared(runtime, fn, fn, x, y)
         if special and _differs(row, x, y):
             return otherwise(a, b)
-        runtime = first._runtime
-        runtime.direct_calls += 1
-        call = fn if type(x) is not np.ndarray or x.size < PARALLEL else _shared(runtime, fn, fn, x, y)
         try:
-            found = adopted(runtime, quietly.run(call, x, y))
+            result = quietly.run(call, x, y)
         except RuntimeError:  # as in `quiet_call`
-            found = adopted(runtime, call(x, y))
-        if found.size > config.small:
+            result = call(x, y)
+        if complexes and result.dtype.kind == "c" and not _alike(x, y):
+            return otherwise(a, b)
+        runtime.direct_calls += 1
+        found = adopted(runtime, result)
+        if large:
             runtime.watch(found, a, b)
         return found
 
@@ -112,29 +148,47 @@ def _shared(runtime: Runtime, fn: Any, ufunc: Any, *operands: Any) -> Any:
     """Return `fn` on several threads if there is such a thing for operands of these dtypes, else `fn`."""
     if runtime.direct is None:
         return fn
-    found = [o.dtype if isinstance(o, np.ndarray) else type(o) for o in operands]
-    loop = dtypes.resolve(ufunc, tuple(found))
-    if any(own != wanted for own, wanted in zip(found, loop, strict=False)):  # to be converted
+    loop = _loop(ufunc, operands)
+    if any(getattr(o, "dtype", None) != wanted for o, wanted in zip(operands, loop, strict=False)):  # to be converted
         return fn
     return runtime.direct.wide(fn, loop).wanted(operands[0].size) or fn
 
 
-def in_place(row: Elementwise, target: ndarray, other: Any) -> bool:
-    """Do ``target op= other`` for small arrays; tell whether it was done."""
-    x, y = _packed(row, target), other
-    if x is None or not target._runtime.at_once(x.size) or row.ulp or row.own_kinds or is_pending(target):
-        return False
-    if type(other) is ndarray:
-        y = _packed(row, other)
-        if y is None or other._runtime is not target._runtime:
-            return False
-        if x.shape != y.shape and not _broadcasts(row, x, y):
-            return False
-    elif type(other) not in PYTHON_SCALARS:
-        return False
-    target._runtime.direct_calls += 1
-    quiet_call(row.ufunc, x, y, x)
-    return True
+def augmented(row: Elementwise, otherwise: Callable[[ndarray, Any], Any]) -> Callable[[ndarray, Any], Any]:
+    """Return a function that does ``a op= b`` for small arrays."""
+    fn = row.ufunc
+    if row.ulp or row.own_kinds:
+        return otherwise
+
+    def apply(a: ndarray, b: Any) -> Any:
+        x, y = a._own, b
+        if a._state != WRITEABLE:
+            return otherwise(a, b)
+        if x is None or ((owner := a._owner) is not None and owner._own is None):
+            x = _packed(row, a)
+            if x is None or is_pending(a):
+                return otherwise(a, b)
+        runtime = a._runtime
+        if type(b) is ndarray:
+            y = b._own
+            if y is None or ((owner := b._owner) is not None and owner._own is None):
+                y = _packed(row, b)
+            if y is None or b._runtime is not runtime:
+                return otherwise(a, b)
+        elif type(b) not in PYTHON_SCALARS:
+            return otherwise(a, b)
+        if x.size > config.small and not runtime.at_once(x.size):
+            return otherwise(a, b)
+        if x.dtype.kind == "c" and not _alike(x, y):
+            return otherwise(a, b)
+        runtime.direct_calls += 1
+        try:
+            quietly.run(fn, x, y, x)
+        except RuntimeError:  # as in `quiet_call`
+            fn(x, y, x)
+        return a
+
+    return apply
 
 
 def total(row: Elementwise, a: ndarray) -> ndarray | None:
@@ -248,23 +302,101 @@ def _packed(row: Elementwise, a: ndarray) -> HostArray | None:
     return x
 
 
-def _broadcasts(row: Elementwise, x: HostArray, y: HostArray) -> bool:
-    """Whether NumPy's loop over arrays of two shapes gives the bits of a tile, and a small result."""
-    return not row.ulp and x.dtype.kind != "c" != y.dtype.kind and not too_large((x, y))
+def _alike(*values: Any) -> bool:
+    """Whether the arrays among operands are contiguous and of one shape: all loops of NumPy agree then."""
+    arrays = [v for v in values if type(v) not in PYTHON_SCALARS]
+    return len({v.shape for v in arrays}) == 1 and all(v.flags.c_contiguous for v in arrays)
 
 
 def _differs(row: Elementwise, *values: Any) -> bool:
     """Whether the row is not its ufunc for operands of these kinds."""
-    loop = dtypes.resolve(row.ufunc, tuple([v.dtype if isinstance(v, np.ndarray) else type(v) for v in values]))
-    return loop[0].kind in row.own_kinds
+    return _loop(row.ufunc, values)[0].kind in row.own_kinds
 
 
-def too_large(values: Sequence[HostArray]) -> bool:
-    """Whether the result of broadcasting small arrays is not small, or there is none."""
-    if len(values) < 2 or math.prod([v.size for v in values]) <= config.small:
+def _loop(ufunc: np.ufunc, values: Sequence[Any]) -> tuple[DType, ...]:
+    """Return the dtypes of a ufunc's loop for arrays, scalars of NumPy's and Python's."""
+    return dtypes.resolve(ufunc, tuple([type(v) if type(v) in PYTHON_SCALARS else v.dtype for v in values]))
+
+
+def ready(values: Sequence[Any], weak: tuple[type, ...] = PYTHON_SCALARS) -> tuple[Runtime, list[Any]] | None:
+    """Return the runtime of some operands, and them as NumPy takes them; None if not all are small and there.
+
+    Python scalars (`weak`) and values stay scalars.
+    """
+    runtime: Runtime | None = None
+    found: list[Any] = []
+    for value in values:
+        if type(value) is not ndarray:
+            if type(value) not in weak:
+                return None
+            found.append(value)
+            continue
+        own, owner = value._own, value._owner
+        if own is None or (owner is not None and owner._own is None):
+            own = contents(value)
+        if own is None or (runtime is not None and runtime is not value._runtime):
+            return None
+        runtime = value._runtime
+        if own.size > config.small and not runtime.at_once(own.size):
+            return None
+        found.append(own)
+    return None if runtime is None else (runtime, found)
+
+
+def into(row: Elementwise, operands: Sequence[Any], out: ndarray) -> bool:
+    """Apply a row to small arrays, into another one; tell whether it was done."""
+    found = None if row.own_kinds or out._state != WRITEABLE else ready((*operands, out))
+    if found is None or is_pending(out):
+        return False
+    runtime, values = found
+    if row.ulp and any(getattr(v, "dtype", None) != values[-1].dtype for v in values):
+        return False  # what is converted is packed first
+    if (row.ulp or values[-1].dtype.kind == "c") and not _alike(*values):
+        return False
+    runtime.direct_calls += 1
+    quiet_call(row.ufunc, *values)
+    return True
+
+
+def write(target: ndarray, key: Any, value: Any) -> bool:
+    """Do ``target[key] = value`` where both are small and there; tell whether it was done."""
+    runtime, memory, owner = target._runtime, target._own, target._owner
+    if type(memory) is not _HOST or (owner is not None and owner._own is None):
+        memory = contents(target)
+        if memory is None or is_pending(target):
+            return False
+    if memory.size > config.small and not runtime.at_once(memory.size):
+        return False
+    plain = value
+    if type(value) is ndarray:
+        plain, owner = value._own, value._owner
+        if plain is None or (owner is not None and owner._own is None):
+            plain = contents(value)
+        if plain is None or value._runtime is not runtime:
+            return False
+        if type(key) is _HOST and root(value) is root(target):
+            plain = plain.copy()  # of such keys, and these alone, NumPy may not see the overlap
+    elif type(value) not in PYTHON_SCALARS and type(value) is not bool:
+        return False
+    quiet_call(operator.setitem, memory, key, plain)
+    return True
+
+
+def too_large(values: Sequence[Any]) -> bool:
+    """Whether the result of broadcasting small arrays (and Python scalars) is not small, or there is none."""
+    shape = None
+    for value in values:
+        if type(value) not in PYTHON_SCALARS and value.shape != shape:
+            if shape is not None:
+                break
+            shape = value.shape
+    else:
+        return False
+    arrays = [v for v in values if type(v) not in PYTHON_SCALARS]
+    if math.prod([a.size for a in arrays]) <= config.small:
         return False
     try:
-        return math.prod(broadcast_shapes(*(v.shape for v in values))) > config.small
+        return math.prod(broadcast_shapes(*(a.shape for a in arrays))) > config.small
     except ValueError:  # refused where commands are recorded, after what NumPy refuses first
         return True
 
@@ -273,7 +405,8 @@ def in_order(values: Sequence[HostArray], result: Any) -> Any:
     """Return a result laid out in memory as its operands are; packing them may have changed that."""
     if result.ndim < 2:
         return result
-    strides = layout(values, result.shape, result.itemsize) or c_strides(result.shape, result.itemsize)
+    own = layout([v for v in values if type(v) is _HOST], result.shape, result.itemsize)
+    strides = own or c_strides(result.shape, result.itemsize)
     if strides == result.strides:
         return result
     ordered: HostArray = np.ndarray(result.shape, result.dtype, strides=strides)
@@ -293,7 +426,7 @@ def apply_row(row: Elementwise, values: Sequence[Any]) -> Any:
         return row.ufunc(*values)
     if row.name.startswith("frexp"):
         return np.frexp(values[0])[int(row.name == "frexp_exponent")]
-    loop = dtypes.resolve(row.ufunc, tuple(v.dtype if isinstance(v, np.ndarray) else type(v) for v in values))
+    loop = _loop(row.ufunc, values)
     inputs = [np.asarray(v, dtype=d) for v, d in zip(values, loop, strict=False)]
     out = np.empty(np.broadcast_shapes(*(v.shape for v in inputs)), loop[-1])
     row.run(*inputs, out=out)
@@ -301,7 +434,7 @@ def apply_row(row: Elementwise, values: Sequence[Any]) -> Any:
 
 
 def _expand_direct(row: Elementwise, values: Sequence[Any]) -> Any:
-    loop = dtypes.resolve(row.ufunc, tuple(v.dtype if isinstance(v, np.ndarray) else type(v) for v in values))
+    loop = _loop(row.ufunc, values)
     if not row.expands(loop[0]) or row.expand is None:
         return row.ufunc(*values)
     inputs = [np.asarray(v, dtype=d) for v, d in zip(values, loop, strict=False)]

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import dtypes, fallback
+from . import dtypes, fallback, small
 from .array import (
     READ_ONLY,
     VALUE,
     WRITEABLE,
-    at_hand,
+    adopted,
     fresh,
     host,
     host_operand,
-    layout,
     make,
     ndarray,
     record_copy,
@@ -26,10 +25,10 @@ from .array import (
 from .convert import as_operand, asarray, host_call, runtime_for
 from .dtypes import BOOL, DType
 from .errors import mixed_devices
-from .geometry import Shape, broadcast_shapes, broadcasts_to
+from .geometry import Shape, broadcast_shapes, broadcasts_to, layout
 from .ops import ELEMENTWISE, Elementwise
 from .recipes import Recipes
-from .small import PYTHON_SCALARS, apply_row, binary, in_order, too_large, unary
+from .small import PYTHON_SCALARS, apply_row, binary, in_order, ready, too_large, unary
 from .storage import View
 from .tape import MAP, Node, clashes
 from .threads import quiet, quiet_call
@@ -98,10 +97,13 @@ class ufunc:  # noqa: N801 - NumPy's name
     ) -> ndarray:
         """Apply the function; keywords as in NumPy."""
         default = where is True and dtype is None and signature is None and casting == "same_kind" and order == "K"
-        if default and out is None and len(args) == self.nin:
-            found: ndarray | None = self._small(*args)
-            if found is not None:
-                return found
+        if default and len(args) == self.nin:
+            if out is None:
+                found: ndarray | None = self._small(*args)
+                if found is not None:
+                    return found
+            elif type(out) is ndarray and small.into(self.row, args, out):
+                return out
         if len(args) != self.nin:
             if len(args) == self.nargs and out is None:
                 args, out = args[: self.nin], args[self.nin]
@@ -128,18 +130,17 @@ class ufunc:  # noqa: N801 - NumPy's name
             return self._record_alike(*alike, args)
         runtime = runtime_for(self.__name__, args)
         operands = [a if type(a) is ndarray or type(a) in PYTHON_SCALARS else as_operand(a, runtime) for a in args]
-        direct = self._direct(runtime, operands)
+        direct = self._direct(operands)
         return self._record(runtime, operands, None, True, None, "same_kind", "K") if direct is None else direct
 
-    def _direct(self, runtime: Runtime, operands: Sequence[Any]) -> ndarray | None:
+    def _direct(self, operands: Sequence[Any]) -> ndarray | None:
         """Run small operands at once, by the same function that runs a tile."""
-        there = at_hand([a for a in operands if type(a) is ndarray])
-        if there is None or too_large(there):
+        found = ready(operands)
+        if found is None or too_large(found[1]):
             return None
-        arrays = iter(there)
-        values = [next(arrays) if type(a) is ndarray else a for a in operands]
+        runtime, values = found
         runtime.direct_calls += 1
-        return wrap(runtime, in_order(there, quiet(apply_row, self.row, values)))
+        return wrap(runtime, in_order(values, quiet(apply_row, self.row, values)))
 
     def resolve(self, operands: Sequence[Any], dtype: Any = None, casting: Any = "same_kind") -> tuple[DType, ...]:
         """Return the loop's dtypes for arrays and Python scalars, as NumPy decides them."""
@@ -386,6 +387,9 @@ def choose(runtime: Runtime, target: View, mask: ndarray, value: Any, other: Vie
 
 def select(condition: Any, x: Any, y: Any) -> ndarray:
     """Return elements of `x` where `condition` is true, of `y` elsewhere."""
+    found = ready((condition, x, y))
+    if found is not None and not too_large(found[1]):
+        return adopted(found[0], quiet_call(np.where, *found[1]))
     again = _SELECT.record((condition, x, y))
     if again is not None:
         return again
@@ -395,11 +399,9 @@ def select(condition: Any, x: Any, y: Any) -> ndarray:
         mask = UFUNCS["not_equal"](mask, 0)
     operands = [a if type(a) is ndarray or type(a) in PYTHON_SCALARS else as_operand(a, runtime) for a in (x, y)]
     arrays = [a for a in (mask, *operands) if type(a) is ndarray]
-    there = at_hand(arrays)
-    if there is not None and not too_large(there):
-        values = iter(there)
-        plain = [next(values) if type(a) is ndarray else a for a in (mask, *operands)]
-        return wrap(runtime, quiet_call(np.where, *plain))
+    found = ready((mask, *operands))
+    if found is not None and not too_large(found[1]):
+        return adopted(runtime, quiet_call(np.where, *found[1]))
     dtype = dtypes.resolve(np.add, tuple(a.dtype if type(a) is ndarray else type(a) for a in operands))[-1]
     shape = broadcast_shapes(*(a.shape for a in arrays))
     result = fresh(runtime, shape, dtype, layout([a._ghost for a in arrays], shape, dtype.itemsize))
@@ -422,7 +424,7 @@ def check_writeable(array: ndarray, function: str) -> None:
 
 def assign(target: ndarray, value: ndarray) -> None:
     """Record ``target[...] = value`` with a checked broadcast and any conversion."""
-    if target._view is value._view:
+    if small.write(target, ..., value) or target._view is value._view:
         return
     lead = max(value.ndim - target.ndim, 0)
     if any(n != 1 for n in value.shape[:lead]) or not broadcasts_to(value.shape[lead:], target.shape):
