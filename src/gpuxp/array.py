@@ -438,11 +438,11 @@ def wrap(runtime: Runtime, result: Any) -> ndarray:
 def adopted(runtime: Runtime, result: Any) -> ndarray:
     """Return what a ufunc made of small host arrays as an array: `wrap` for a result that needs no checks."""
     self = _new(ndarray)
+    if type(result) is float:
+        result = FLOAT64.type(result)
     self._own = result
     if type(result) is not _HOST:
         self._state = VALUE
-        if type(result) is float:
-            self._own = FLOAT64.type(result)
     elif result.ndim > 1 and not result.flags.c_contiguous:
         return make(runtime.adopt(result))
     else:
@@ -491,7 +491,7 @@ def copy_of(array: ndarray, dtype: DType | None = None, order: str = "K") -> nda
     return out
 
 
-def _converted(runtime: Runtime, value: HostArray, dtype: DType | None, order: str) -> ndarray:
+def _converted(runtime: Runtime, value: HostArray, dtype: DType | None, order: Any) -> ndarray:
     """Copy or convert host memory: on several threads if it is packed, and enough."""
     runtime.direct_calls += 1
     packed = value.flags.c_contiguous

@@ -393,7 +393,9 @@ def roll(a: Any, /, shift: Any, axis: Any = None) -> ndarray:
     for step, place in pairs:
         by[_axis(int(place), len(shape))] += int(step)
     moves = [(d, n % shape[d]) for d, n in by.items() if n and shape[d] and n % shape[d]]
-    there = at_hand((x,)) if moves else None
+    if not moves:
+        return copy_of(x)
+    there = at_hand((x,))
     if there is not None and there[0].flags.c_contiguous:
         return adopted(x._runtime, _rolled(there[0], moves))
     result = fresh(x._runtime, shape, x.dtype, layout_like(x._ghost, x.itemsize))

@@ -98,9 +98,11 @@ def binary(row: Elementwise, otherwise: Callable[[Any, Any], Any]) -> Callable[[
                     y = _packed(row, b)
                 if y is None or b._runtime is not runtime:
                     return otherwise(a, b)
-                size = x.size * y.size  # bounds that of the result
+                size, most = x.size, y.size
+                size *= most  # the result has at most so many elements
             elif type(b) in PYTHON_SCALARS:
                 y, size = b, x.size
+                most = size
             else:
                 return otherwise(a, b)
         elif type(a) in PYTHON_SCALARS and type(b) is ndarray:
@@ -109,7 +111,7 @@ def binary(row: Elementwise, otherwise: Callable[[Any, Any], Any]) -> Callable[[
                 y = _packed(row, b)
                 if y is None:
                     return otherwise(a, b)
-            size = y.size
+            size = most = y.size
         else:
             return otherwise(a, b)
         call, large = fn, False
@@ -121,11 +123,10 @@ def binary(row: Elementwise, otherwise: Callable[[Any, Any], Any]) -> Callable[[
                 if strict or too_large((x, y)):
                     return otherwise(a, b)
             else:
-                size = a.size if type(a) is ndarray else size
-                large = size > config.small
-                if large and not runtime.at_once(size):
+                large = most > config.small
+                if large and not runtime.at_once(most):
                     return otherwise(a, b)
-                if size >= PARALLEL:
+                if most >= PARALLEL:
                     call = _shared(runtime, fn, fn, x, y)
         if special and _differs(row, x, y):
             return otherwise(a, b)
