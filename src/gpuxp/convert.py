@@ -93,11 +93,14 @@ def asarray(
     return held(runtime, value)
 
 
+_NESTED = frozenset({ndarray, list, tuple})
+
+
 def _plain(obj: Any) -> Any:
     """Replace the arrays in a nested sequence by host arrays, so that NumPy need not ask each for its items."""
     if type(obj) is ndarray:
-        return host(obj)
-    if isinstance(obj, (list, tuple)) and any(type(o) is ndarray or isinstance(o, (list, tuple)) for o in obj):
+        return host_operand(obj)
+    if isinstance(obj, (list, tuple)) and not _NESTED.isdisjoint(map(type, obj)):
         return [_plain(o) for o in obj]
     return obj
 
@@ -177,15 +180,25 @@ def host_call(name: str, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> A
 
     On the software GPU this is the library itself; for other devices it is a fallback, and counted.
     """
-    runtime = runtime_for(name, _arrays_in((*args, *kwargs.values())))
+    runtime, plain, named = _lowered(name, args, kwargs)
+    return lift(quiet(fn, *plain, **named), runtime)
+
+
+def open_call(name: str, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Do the same for a function that may call the user's, which have the user's context."""
+    runtime, plain, named = _lowered(name, args, kwargs)
+    with np.errstate(all="ignore"):
+        return lift(fn(*plain, **named), runtime)
+
+
+def _lowered(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Runtime, list[Any], dict[str, Any]]:
+    """Return the runtime of a call of the host's, and its arguments there."""
+    runtime = runtime_for(name, _arrays_in((*args, *kwargs.values()) if kwargs else args))
     if not runtime.host_visible:
         fallback.on_host(runtime.name, name, "no kernel of its own")
     runtime.counters["library_calls"] += 1
-    plain_args = [_lower(a) for a in args]
-    plain_kwargs = {k: _lower(v) for k, v in kwargs.items()}
     leave_cores()
-    with np.errstate(all="ignore"):  # not `quiet`: a function of the user's among the arguments has its own context
-        return lift(fn(*plain_args, **plain_kwargs), runtime)
+    return runtime, [_lower(a) for a in args], {k: _lower(v) for k, v in kwargs.items()}
 
 
 def library(
@@ -241,7 +254,7 @@ def _lower(value: Any) -> Any:
         if value._state == VALUE:
             return host_operand(value)
         seen = host(value).view()
-        seen.flags.writeable = False
+        seen.setflags(write=False)
         return seen
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
         return type(value)([_lower(v) for v in value])

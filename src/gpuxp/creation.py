@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 def shape_of(shape: Any) -> Shape:
     """Return a shape argument as a tuple of integers."""
     if isinstance(shape, (tuple, list)):
-        return tuple(operator.index(n) for n in shape)
+        return tuple(map(operator.index, shape))
     if type(shape) is ndarray and shape.ndim:
         return tuple(int(n) for n in host(shape))
     if isinstance(shape, np.ndarray) and shape.ndim:
@@ -48,6 +48,8 @@ def shape_of(shape: Any) -> Shape:
 
 
 def _strides(shape: Shape, dtype: DType, order: str) -> Shape | None:
+    if order == "C":
+        return None
     if order not in ("C", "F", "K", "A"):
         raise ValueError(f"order must be one of 'C', 'F', 'A', or 'K' (got {order!r})")
     return layout((), shape, dtype.itemsize, "F" if order == "F" else "C")
@@ -81,7 +83,7 @@ def full(
     """
     extent = shape_of(shape)
     if type(fill_value) is ndarray and device is None:
-        device = fill_value.device
+        device = fill_value._runtime.name
     runtime = runtime_of(device)
     value = fill_value if type(fill_value) is ndarray else np.asarray(fill_value)
     target = dtypes.check(value.dtype if dtype is None else dtype, "full")
@@ -95,6 +97,9 @@ def full(
 
 def _fill(result: ndarray, fill_value: Any) -> None:
     own = result._own
+    if own is not None and own.dtype is FLOAT64 and type(fill_value) in (int, float):
+        own.fill(fill_value)
+        return
     value: Any = np.empty((), result.dtype) if own is None else own
     NUMPY.copyto(value, fill_value, casting="unsafe")  # NumPy's conversion, and its error for an integer out of range
     if own is None:
@@ -137,7 +142,7 @@ def full_like(
 ) -> ndarray:  # fmt: skip
     """Return an array with the shape and dtype of another, filled with one value."""
     result = _like(a, dtype, order, device, shape)
-    if type(fill_value) is ndarray or np.ndim(fill_value):
+    if type(fill_value) is ndarray or (type(fill_value) not in (int, float) and np.ndim(fill_value)):
         result[...] = fill_value
     else:
         _fill(result, fill_value)
@@ -178,6 +183,9 @@ def arange(
         first, last = 0, first
     target = None if dtype is None else dtypes.check(dtype, "arange")
     runtime = runtime_of(device)
+    plain = type(first) is type(last) is type(by) is int and by
+    if plain and runtime.host_visible and runtime.at_once((last - first) // by):
+        return wrap(runtime, NUMPY.arange(first, last, by, target))
     kinds = [np.asarray(v).dtype.type for v in (first, last, by)]
     probe = NUMPY.arange(kinds[0](0), kinds[1](0), kinds[2](1), target)  # NumPy decides, and refuses
     found = dtypes.check(probe.dtype, "arange")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .array import host, ndarray
-from .convert import as_operand, host_call, runtime_for
+from .convert import as_operand, open_call, runtime_for
 from .ufunc import into
 
 # Functions whose arrays are the positional arguments (and nested sequences of them)
@@ -47,7 +47,7 @@ def _row(name: str) -> Callable[..., Any]:
 
     def call(*args: Any, out: Any = None, **kwargs: Any) -> Any:
         kwargs.pop("overwrite_input", None)  # it permits, and does not ask
-        result = host_call(name, fn, *args, **kwargs)
+        result = open_call(name, fn, *args, **kwargs)
         return result if out is None else into(result, out, name)
 
     return _dressed(call, name, fn, f"{_summary(fn)}\n\nThe same as `numpy.{name}`; it runs on the host.")
@@ -74,7 +74,7 @@ def _lower(value: Any) -> Any:
 
 def einsum(subscripts: Any, *operands: Any, out: Any = None, **kwargs: Any) -> ndarray:
     """Evaluate the Einstein summation convention on the operands."""
-    return into(host_call("einsum", np.einsum, subscripts, *operands, **kwargs), out, "einsum")
+    return into(open_call("einsum", np.einsum, subscripts, *operands, **kwargs), out, "einsum")
 
 
 def apply_along_axis(func1d: Callable[..., Any], axis: int, arr: Any, *args: Any, **kwargs: Any) -> ndarray:
@@ -84,20 +84,20 @@ def apply_along_axis(func1d: Callable[..., Any], axis: int, arr: Any, *args: Any
     def plain(row: Any) -> Any:
         return _lower(func1d(row, *args, **kwargs))
 
-    found: ndarray = host_call("apply_along_axis", lambda v: np.apply_along_axis(plain, axis, v), x)
+    found: ndarray = open_call("apply_along_axis", lambda v: np.apply_along_axis(plain, axis, v), x)
     return found
 
 
 def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kwargs: Any) -> ndarray:
     """Evaluate a function defined by pieces; the functions get NumPy arrays."""
     a = as_operand(x, runtime_for("piecewise", (x,)))
-    found: ndarray = host_call("piecewise", np.piecewise, a, condlist, funclist, *args, **kwargs)
+    found: ndarray = open_call("piecewise", np.piecewise, a, condlist, funclist, *args, **kwargs)
     return found
 
 
 def select(condlist: Any, choicelist: Any, default: Any = 0) -> ndarray:
     """Return elements of `choicelist` picked by the first true condition."""
-    found: ndarray = host_call("select", np.select, list(condlist), list(choicelist), default)
+    found: ndarray = open_call("select", np.select, list(condlist), list(choicelist), default)
     return found
 
 
@@ -116,7 +116,7 @@ class vectorize:  # noqa: N801 - NumPy's name
         """Apply the function."""
         if self.pyfunc is None:  # used as a decorator with settings
             return vectorize(args[0], *self._settings)
-        return host_call("vectorize", self._inner, *args, **kwargs)
+        return open_call("vectorize", self._inner, *args, **kwargs)
 
 
 class poly1d(np.poly1d):  # noqa: N801 - NumPy's name
@@ -134,7 +134,7 @@ class _Indexer:
 
     def __getitem__(self, key: Any) -> ndarray:
         parts = key if isinstance(key, tuple) else (key,)
-        found: ndarray = host_call("r_", lambda *values: self._inner[values], *parts)
+        found: ndarray = open_call("r_", lambda *values: self._inner[values], *parts)
         return found
 
 
@@ -145,7 +145,7 @@ class _Grid:
         self._inner = inner
 
     def __getitem__(self, key: Any) -> Any:
-        return host_call("mgrid", lambda: self._inner[key])
+        return open_call("mgrid", lambda: self._inner[key])
 
 
 r_, c_ = _Indexer(np.r_), _Indexer(np.c_)

@@ -60,7 +60,7 @@ class ufunc:  # noqa: N801 - NumPy's name
         self.nin = row.nin
         self._compares = name in _COMPARISONS
         self._recipes = Recipes(row.name)
-        self._small: Any = unary(row, _nothing) if row.nin == 1 else binary(row, _nothing)
+        self._small: Any = unary(row, self.plain) if row.nin == 1 else binary(row, self.plain)
         self.__name__ = self.__qualname__ = name
         self.nargs = row.nin + 1
         self.identity = row.ufunc.identity
@@ -84,26 +84,18 @@ class ufunc:  # noqa: N801 - NumPy's name
 
     # Calling
 
-    def __call__(
-        self,
-        *args: Any,
-        out: Any = None,
-        where: Any = True,
-        dtype: Any = None,
-        casting: Any = "same_kind",
-        order: str = "K",
-        subok: bool = True,
-        signature: Any = None,
-    ) -> ndarray:
+    def __call__(self, *args: Any, **keywords: Any) -> ndarray:
         """Apply the function; keywords as in NumPy."""
+        if keywords or len(args) != self.nin:
+            return self._call(*args, **keywords)
+        found: ndarray = self._small(*args)
+        return found
+
+    def _call(
+        self, *args: Any, out: Any = None, where: Any = True, dtype: Any = None, casting: Any = "same_kind",
+        order: str = "K", subok: bool = True, signature: Any = None,
+    ) -> ndarray:  # fmt: skip
         default = where is True and dtype is None and signature is None and casting == "same_kind" and order == "K"
-        if default and len(args) == self.nin:
-            if out is None:
-                found: ndarray | None = self._small(*args)
-                if found is not None:
-                    return found
-            elif type(out) is ndarray and small.into(self.row, args, out):
-                return out
         if len(args) != self.nin:
             if len(args) == self.nargs and out is None:
                 args, out = args[: self.nin], args[self.nin]
@@ -113,12 +105,15 @@ class ufunc:  # noqa: N801 - NumPy's name
                     f"but {len(args)} were given"
                 )
         if default and out is None:
-            return self.plain(*args)
+            return self(*args)
+        out = _single(out, self.__name__)
+        if default and type(out) is ndarray and small.into(self.row, args, out):
+            return out
         runtime = runtime_for(self.__name__, args)
         operands = [a if type(a) is ndarray or type(a) in PYTHON_SCALARS else as_operand(a, runtime) for a in args]
         if dtype is None and signature is not None:
             dtype = signature[-1] if isinstance(signature, tuple) else signature
-        return self._record(runtime, operands, _single(out, self.__name__), where, dtype, casting, order)
+        return self._record(runtime, operands, out, where, dtype, casting, order)
 
     def plain(self, *args: Any) -> ndarray:
         """Apply the function without keywords to operands that are not small arrays, or not alike."""
@@ -337,10 +332,6 @@ def _alike(args: Sequence[Any]) -> tuple[Runtime, Shape, tuple[Any, ...]] | None
 def _inputs(operands: Sequence[Any], loop: Sequence[DType]) -> list[Any]:
     """Return operands as commands read them: views, and scalars in the loop's dtypes."""
     return [a._made or a._view if type(a) is ndarray else np.asarray(a, loop[n]) for n, a in enumerate(operands)]
-
-
-def _nothing(*operands: Any) -> None:
-    return None
 
 
 def _summary(fn: np.ufunc) -> str:
