@@ -368,15 +368,22 @@ def write(target: ndarray, key: Any, value: Any) -> bool:
             return False
     if memory.size > config.small and not runtime.at_once(memory.size):
         return False
-    plain = value
+    plain: Any = value
     if type(value) is ndarray:
         plain, owner = value._own, value._owner
         if plain is None or (owner is not None and owner._own is None):
             plain = contents(value)
         if plain is None or value._runtime is not runtime:
             return False
-        if type(key) is _HOST and root(value) is root(target):
-            plain = plain.copy()  # of such keys, and these alone, NumPy may not see the overlap
+        if type(plain) is not _HOST:
+            if type(plain) is not memory.dtype.type:
+                plain = contents(value)  # an array, for which NumPy does not ask whether the dtype can hold it
+        elif root(value) is root(target):
+            spot = None if type(key) is _HOST else memory[key]
+            if type(spot) is not _HOST or (spot.ndim == 1 and spot.strides != plain.strides):
+                plain = plain.copy()  # there NumPy does not look for overlaps
+            else:
+                memory, key = spot, ...
     elif type(value) not in PYTHON_SCALARS and type(value) is not bool:
         return False
     quiet_call(operator.setitem, memory, key, plain)
