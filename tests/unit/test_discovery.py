@@ -23,10 +23,13 @@ from gpuxp.discovery import Finding
 devices: Any = importlib.import_module("gpuxp.devices")  # not the function of that name
 
 
+ASKED = (discovery._ask, discovery._opencl)
+
+
 def forget() -> None:
     """Let the drivers be asked again."""
-    discovery._ask.cache_clear()
-    discovery._opencl.cache_clear()
+    for function in ASKED:
+        function.cache_clear()
 
 
 @pytest.fixture
@@ -45,13 +48,16 @@ def probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
 
 @pytest.fixture
-def undecided(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget the automatic choice, and what there is to choose from."""
+def undecided(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Forget the automatic choice, and what there is to choose from; and what a test says of that, after it."""
+    forget()
     monkeypatch.setattr(devices, "_chosen", "")
     monkeypatch.setattr(devices, "_why", "")
     monkeypatch.setattr(discovery, "has", lambda module: module in ("pyopencl", "cupy"))
     for name in ("may_have_nvidia", "may_have_gpu", "may_have_apple_gpu"):
         monkeypatch.setattr(discovery, name, lambda: False)
+    yield
+    forget()
 
 
 def opens(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
