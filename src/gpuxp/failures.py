@@ -1,12 +1,10 @@
-"""What a step leaves behind: errors that stay with the buffers they spoil, and memory that nothing reads any more."""
+"""What a command that fails leaves behind: an error, which stays with the buffers that it spoils."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .schedule import Step
 from .tape import Node
-from .tracing import Trace
 
 
 def again(error: BaseException) -> BaseException:
@@ -20,26 +18,18 @@ def again(error: BaseException) -> BaseException:
     return fresh
 
 
-def release(trace: Trace, step: Step) -> None:
-    """Give back the memory of what nothing reads any more."""
-    for number in step.dead:
-        buffer = trace.buffers[number]
-        if not (buffer.foreign or buffer.exports):
-            buffer.mem = None
-
-
-def raise_errors(trace: Trace, step: Step) -> None:
-    """Raise the error of what a step reads."""
-    for number in step.nodes:
-        for view in trace.nodes[number].reads():
+def raise_errors(nodes: Sequence[Node]) -> None:
+    """Raise the error of what some commands read."""
+    for node in nodes:
+        for view in node.reads():
             if view.buffer.error is not None:
                 raise again(view.buffer.error)
 
 
-def forget_errors(trace: Trace, step: Step) -> None:
-    """Forget the errors of what a step has written anew."""
-    for number in step.nodes:
-        for view in trace.nodes[number].outs:
+def forget_errors(nodes: Sequence[Node]) -> None:
+    """Forget the errors of what some commands have written anew."""
+    for node in nodes:
+        for view in node.outs:
             if view.buffer.error is not None and view.covers():
                 view.buffer.error = None
 

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import threading
-import time
 import weakref
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from . import fallback
-from .backends.base import Arg, Backend, Launch, Operand, Staging, pageable
+from .backends.base import Backend, Staging, pageable
 from .config import config
 from .dtypes import DType
-from .errors import ForkError, Unsupported
-from .failures import again, forget_errors, poison, raise_errors, release
-from .geometry import Ghost, Shape, key_of, placed
-from .inspecting import expect, report
-from .kernel import Kernel
-from .schedule import Loop, Plan, Step, make_plan
+from .engine import Engine, operand
+from .failures import again, poison
+from .geometry import Shape, key_of, placed
+from .replay import Act, Scripts, Survey, bind, survey
+from .schedule import Plan, make_plan
 from .storage import Buffer, View, host_memory
 from .tape import Node, repeating
-from .threads import deferred_signals, leave_cores, quiet
+from .threads import deferred_signals
 from .tracing import Trace
 
 _PLANS = 512  # plans kept
-_LOGS = 32  # what compilers said of kernels that they refused
 _ALONE = 4  # so many flushes of one or two commands a kernel show that recording does not pay ...
 _LINKS = 2  # ... and so many operations on the last one's result that it does
 _PENDING_BYTES = 1 << 31  # memory that recorded commands may keep alive
@@ -35,32 +32,27 @@ _PENDING_BYTES = 1 << 31  # memory that recorded commands may keep alive
 Array = np.ndarray[Any, Any]
 
 
-class Runtime:
-    """The tape, the plans and the memory of one device."""
+class Runtime(Engine):
+    """The tape and the plans of one device."""
 
     def __init__(self, name: str, backend: Backend) -> None:
-        self.name = name
-        self.backend = backend
-        self.host_visible = backend.caps.host_visible
+        super().__init__(name, backend)
         self.direct = backend.caps.direct
-        self._memory = backend.caps.memory
-        self.lock = threading.RLock()
         self.nodes: list[Node] = []
-        self.epoch = 1  # of the commands that are being recorded
-        self.done = 0  # the last one whose commands have run
+        self.done = 0  # the last epoch whose commands have run
         self.pending_bytes = 0
-        self.counters: Counter[str] = Counter()
         self.direct_calls = 0  # counted apart, for speed
         self._busy = False  # while commands run
         self._alone = 0  # flushes in a row that ran one or two commands
         self._links = 0  # operations in a row, each on the result of the last
         self._latest: Callable[[], object] = lambda: None  # the last array of middling size that was computed at once
-        self.last_kernels: deque[Kernel] = deque(maxlen=64)
-        self.logs: OrderedDict[Kernel, str] = OrderedDict()  # of kernels that the device's compiler refused
-        self._site: tuple[str, int] | None = None  # the user's line of the command that runs
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
-        self._launches: OrderedDict[Kernel, Launch] = OrderedDict()
-        self.stale = False  # a child process has this runtime from its parent
+        self._scripts = Scripts()
+
+    def forget(self) -> None:
+        """Forget plans and launches: all that is found again."""
+        for known in (self._plans, self._scripts, self._launches):
+            known.clear()
 
     # Memory
 
@@ -74,10 +66,6 @@ class Runtime:
                 f"{self.name} has {self.backend.caps.memory / 2**30:.3g} GiB"
             )
         return View(Buffer(self, nbytes), made, False, key)
-
-    def fits(self, nbytes: int) -> bool:
-        """Whether the device could ever have so much memory."""
-        return nbytes <= self._memory
 
     def take(self, source: Any, shape: Shape, dtype: DType, strides: Shape) -> View:
         """Return a copy of an array that offers DLPack on a device which this one can copy from."""
@@ -104,14 +92,6 @@ class Runtime:
             return View(Buffer(self, array.nbytes, array), array, True, key)
         mem = host_memory(array)
         return View(Buffer(self, mem.nbytes, mem), array, real=True)
-
-    def ensure(self, buffer: Buffer) -> None:
-        """Give a buffer its memory."""
-        if buffer.mem is None:
-            buffer.mem = self.backend.alloc(buffer.nbytes)
-            self.counters["allocations"] += 1
-            if not buffer.wanted:
-                self.counters["temporaries"] += 1
 
     # Recording
 
@@ -185,42 +165,6 @@ class Runtime:
             self.flush()
         return self._contents(view, staging)
 
-    def _contents(self, view: View, staging: Staging = pageable) -> Array:
-        buffer = view.buffer
-        if self.stale:
-            raise ForkError(f"an array on {self.name} was made before fork(); make it in the child process")
-        if buffer.error is not None:
-            raise again(buffer.error)
-        if view.real:
-            return view.ghost
-        with self.lock:
-            self.ensure(buffer)
-            if self.host_visible:
-                return self._reground(view)
-            return self._read(view, staging)
-
-    def _reground(self, view: View) -> Array:
-        """Put the view's ghost over its buffer's own memory."""
-        if not view.real:
-            buffer = view.buffer
-            geometry = view.ghost
-            start = view.offset if geometry.size else 0  # an empty view may begin past the end
-            real: Ghost = np.ndarray(geometry.shape, geometry.dtype, buffer.mem, start, geometry.strides)
-            view.ghost = real
-            view.real = True
-        return view.ghost
-
-    def _read(self, view: View, staging: Staging) -> Array:
-        geometry = view.ghost
-        if not geometry.size:
-            return np.empty(geometry.shape, geometry.dtype)
-        low, high = view.extent()
-        raw = staging(high - low)
-        self.backend.read(view.buffer.mem, low, raw)
-        self.counters["host_reads"] += 1
-        seen: Array = np.ndarray(geometry.shape, geometry.dtype, raw, view.offset - low, geometry.strides)
-        return seen
-
     # Flushing
 
     def flush(self, count: int | None = None) -> None:
@@ -245,6 +189,7 @@ class Runtime:
             left = self._execute(nodes, rest, arrived)
         finally:
             recorded, self.nodes, self._busy = self.nodes, [], False  # by finalizers that ran meanwhile
+            self._spare.clear()
             self._put_back([*left, *rest])
             self.nodes, self.done = self.nodes + recorded, self.epoch - 1
         return len(left)
@@ -252,20 +197,22 @@ class Runtime:
     def _execute(self, nodes: Sequence[Node], rest: Sequence[Node], arrived: Sequence[int]) -> Sequence[Node]:
         """Plan and run commands, until `arrived` fills; return those that have not run."""
         try:
-            trace = Trace(nodes, rest)
-            plan = self._plan(trace)
+            found = survey(nodes, rest)
+            acts = self._scripts.get(found.key) or self._scripted(nodes, found)
         except Exception as error:
             poison(nodes, error)
             return ()
-        self._alone = self._alone + 1 if len(nodes) <= _LINKS * len(plan.steps) else 0
-        done = 0
-        while done < len(plan.steps):
+        self.counters["plan_hits"] += 1
+        self._alone = self._alone + 1 if len(nodes) <= _LINKS * len(acts) else 0
+        done, buffers = 0, found.buffers
+        while done < len(acts):
             if arrived and done:  # a step at least, so that a program with a fast timer gets on
-                return [nodes[n] for n in sorted({n for left in plan.steps[done:] for n in left.nodes})]
-            if plan.steps[done].shared is not None and self._run_pair(trace, *plan.steps[done : done + 2]):
+                return [nodes[n] for n in sorted({n for left in acts[done:] for n in left.nodes})]
+            act = acts[done]
+            if act.joint is not False and self.run_joint(act, acts[done + 1], nodes, buffers):
                 done += 2
             else:
-                self._run(trace, plan.steps[done])
+                self.run(act, nodes, buffers)
                 done += 1
         return ()
 
@@ -279,205 +226,22 @@ class Runtime:
                 self.pending_bytes += view.buffer.nbytes
                 view.buffer.read_epoch = self.epoch
 
-    def _plan(self, trace: Trace) -> Plan:
-        limit = self.backend.caps.max_params
+    def _scripted(self, nodes: Sequence[Node], found: Survey) -> list[Act]:
+        """Return the acts of a tape that was not run before; a plan may be known all the same."""
+        trace, limit = Trace(nodes, found.wanted), self.backend.caps.max_params
         key = (trace.key(), config.fusion, limit)
         plan = self._plans.get(key)
         if plan is None:
             plan = self._plans[key] = make_plan(trace, config.fusion, limit)
             self.counters["plans"] += 1
+            self.counters["plan_hits"] -= 1
             if len(self._plans) > _PLANS:
                 self._plans.popitem(last=False)
         else:
-            self.counters["plan_hits"] += 1
             self._plans.move_to_end(key)
-        return plan
-
-    def _run(self, trace: Trace, step: Step) -> None:
-        """Run one step; a failure is kept with its outputs and raised when they are read."""
-        begun = failed = False
-        self._site = trace.nodes[step.nodes[0]].site
-        try:
-            if step.kernel is None:
-                raise_errors(trace, step)
-                begun = True
-                self._call_library(trace.nodes[step.nodes[0]])
-                failed = True  # or so it may have been before
-            else:
-                for param in step.params:
-                    buffer = trace.views[param].buffer
-                    if buffer.error is not None:
-                        failed = True
-                    if buffer.mem is None:
-                        self.ensure(buffer)
-                if failed:
-                    raise_errors(trace, step)
-                begun = True
-                self._launch(trace, step)
-            if failed:
-                forget_errors(trace, step)
-        except Exception as error:
-            nodes = [trace.nodes[n] for n in step.nodes]
-            if len(nodes) > 1 and not begun:
-                self._run_singly(nodes)
-                return
-            poison(nodes, error)
-        finally:
-            release(trace, step)
-
-    def _run_pair(self, trace: Trace, step: Step, following: Step) -> bool:
-        """Run two steps as one pass over memory; tell whether the device did."""
-        pair, loops = self.backend.caps.pair, (step.loop(trace), following.loop(trace))
-        if pair is None or loops[0].shape != loops[1].shape or loops[0].empty or config.verify or config.debug:
-            return False
-        assert step.shared is not None
-        temporary = trace.views[step.params[step.shared[0]]].buffer
-        buffers = {id(b): b for b in (trace.views[p].buffer for p in (*step.params, *following.params))}
-        if any(b.error is not None or b.foreign or b.exports for b in buffers.values()):
-            return False
-        try:
-            for buffer in buffers.values():
-                if buffer is not temporary:
-                    self.ensure(buffer)
-        except MemoryError:  # the step that needs it says so
-            return False
-        args, scalars = zip(*(self._operands(trace, s, loop) for s, loop in zip((step, following), loops, strict=True)),
-                            strict=True)  # fmt: skip
-        launches = tuple(self._launches.get(loop.kernel) or self._compiled(loop.kernel) for loop in loops)
-        if not pair(launches, loops[0].shape, args, scalars, step.shared):
-            return False
-        self.counters["kernels"] += 2
-        self.last_kernels += [loop.kernel for loop in loops]
-        release(trace, step)
-        release(trace, following)
-        return True
-
-    def _operands(self, trace: Trace, step: Step, loop: Loop) -> tuple[list[Arg], list[Any]]:
-        """Return a step's arguments and scalars."""
-        views, nodes = trace.views, trace.nodes
-        args = [Arg(views[p].buffer.mem, *place) for p, place in zip(step.params, loop.places, strict=True)]
-        return args, [nodes[n].ins[place] for n, place in step.scalars]
-
-    def _run_singly(self, nodes: Sequence[Node]) -> None:
-        """Run the commands of a failed kernel one by one, so that only what depends on the failure is lost."""
-        for node in nodes:
-            trace = Trace([node])
-            for step in make_plan(trace, False, self.backend.caps.max_params, everything=True).steps:
-                self._run(trace, Step(step.nodes, step.kernel, step.params, step.scalars, ()))
-
-    def _launch(self, trace: Trace, step: Step) -> None:
-        loop = step.loop(trace)
-        if loop.empty:
-            return
-        self.launch(loop.kernel, loop.shape, *self._operands(trace, step, loop))
-
-    def launch(self, kernel: Kernel, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
-        """Launch a kernel: compiled by the device if it can, else run by the host under the fallback policy."""
-        self.counters["kernels"] += 1
-        self.last_kernels.append(kernel)
-        launch = self._launches.get(kernel) or self._compiled(kernel)
-        verify = expect(self.name, self.backend, kernel, shape, args, scalars) if config.verify else None
-        started = time.perf_counter() if config.debug else 0.0
-        try:
-            launch(shape, args, scalars)
-        except Unsupported as refusal:  # the form that this data needs cannot be built; nothing is written yet
-            found = self._launches[kernel] = self._host_launch(kernel, refusal)
-            found(shape, args, scalars)
-        seconds = time.perf_counter() - started if config.debug else 0.0
-        if verify is not None:
-            verify()
-        if config.debug:
-            report(self.name, kernel, shape, args, seconds)
-
-    def _compiled(self, kernel: Kernel) -> Launch:
-        try:
-            found = self.backend.compile(kernel)
-        except Unsupported as refusal:
-            found = self._host_launch(kernel, refusal)
-        self._launches[kernel] = found
-        self.counters["compiles"] += 1
-        if len(self._launches) > 4 * _PLANS:
-            self._launches.popitem(last=False)
-        return found
-
-    def _host_launch(self, kernel: Kernel, refusal: Unsupported) -> Launch:
-        """Return a launch that runs on the host's copy of the buffers."""
-        reason = refusal.reason
-        if refusal.log:
-            self.logs[kernel] = refusal.log
-            if len(self.logs) > _LOGS:
-                self.logs.popitem(last=False)
-        ops = "+".join(dict.fromkeys(i.op for i in kernel.body if i.op not in ("load", "scalar"))) or "copy"
-        from .backends.software import SoftwareBackend
-
-        inner = SoftwareBackend().compile(kernel)
-
-        def launch(shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
-            fallback.on_host(self.name, ops, reason, self._site)
-            fallback.run_kernel(self.backend, self.counters, inner, kernel, shape, args, scalars)
-
-        return launch
-
-    def _call_library(self, node: Node) -> None:
-        """Run a library command: the device's native, else NumPy on the host."""
-        assert node.fn is not None
-        self.counters["library_calls"] += 1
-        if not self.host_visible:
-            reason = self._call_native(node)
-            if not reason:
-                return
-            fallback.on_host(self.name, node.op, reason, node.site)
-        arrays = [self._contents(v) if type(v) is View else v for v in node.ins]
-        leave_cores()
-        self.fill_by(node.outs[0], node.fn, arrays)
-
-    def _call_native(self, node: Node) -> str:
-        """Run a library command by the device's own; return why that cannot be, or an empty string."""
-        native = self.backend.library.get(node.op)
-        if native is None or len(node.reads()) < len(node.ins):
-            return "no kernel of its own"
-        for view in (*node.reads(), *node.outs):
-            self.ensure(view.buffer)
-        parameters: Any = node.attr or ()
-        try:
-            native(dict(parameters), [operand(v) for v in node.reads()], [operand(v) for v in node.outs])
-        except Unsupported as reason:
-            return reason.reason
-        return ""
-
-    def fill_by(self, view: View, fn: Callable[..., Any], arrays: Sequence[Any]) -> None:
-        """Put a library's result into a view; its last argument returns the memory, if the view has that to itself."""
-
-        def room() -> Array | None:
-            if not self.host_visible or view.buffer.mem is not None or not view.covers():
-                return None
-            self.ensure(view.buffer)
-            return self._reground(view)
-
-        result = quiet(fn, *arrays, room)
-        if not view.real or result is not view.ghost:
-            self.fill(view, np.asarray(result, dtype=view.ghost.dtype))
-
-    def fill(self, view: View, result: Array) -> None:
-        """Put a host array into a view; a fresh buffer takes over the array's memory where it can."""
-        buffer = view.buffer
-        if not self.host_visible:
-            self.ensure(buffer)
-            host = np.empty(buffer.nbytes, np.uint8)
-            if buffer.nbytes and not view.covers():
-                self.backend.read(buffer.mem, 0, host)
-                self.counters["host_reads"] += 1
-            seen: Array = np.ndarray(view.ghost.shape, result.dtype, host, view.offset, view.ghost.strides)
-            seen[...] = result
-            if buffer.nbytes:
-                self.backend.write(buffer.mem, 0, host)
-                self.counters["host_writes"] += 1
-            return
-        if buffer.mem is None and view.covers() and result.flags.owndata and result.strides == view.ghost.strides:
-            buffer.mem = host_memory(result)
-            return
-        self.ensure(buffer)
-        self._reground(view)[...] = result
+        acts = bind(trace, plan.steps)
+        self._scripts.keep(found.key, acts, len(nodes))
+        return acts
 
     def stats(self) -> dict[str, int]:
         """Return the counters."""
@@ -501,11 +265,3 @@ class Runtime:
         """Start with a fresh lock; recorded commands stay, for the child has its own copy of their memory."""
         self.lock = threading.RLock()
         self.stale = not self.backend.caps.survives_fork
-
-
-def operand(view: View) -> Operand:
-    """Return a view as natives see it."""
-    geometry = view.ghost
-    offset = view.offset if geometry.size else 0  # an empty view may begin past the end
-    return Operand(view.buffer.mem, offset, geometry.strides, geometry.shape, geometry.dtype)
-

@@ -8,7 +8,7 @@ scalars by position, so it serves every tape of the same structure.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -22,8 +22,6 @@ from .recomputing import recompute
 from .storage import View
 from .tape import LIBRARY, REDUCE, Node
 from .tracing import Trace
-
-_LOOPS = 16  # geometries that a step keeps
 
 
 class Loop(NamedTuple):
@@ -45,23 +43,13 @@ class Step:
     scalars: tuple[tuple[int, int], ...]  # (node, input)
     dead: tuple[int, ...]  # buffers that nothing reads after this step
     shared: tuple[int, int] | None = None  # the only result, which the next step alone reads: parameter here and there
-    _loops: dict[Any, Loop] = field(default_factory=dict, compare=False, repr=False)
 
     def loop(self, trace: Trace) -> Loop:
-        """Return the loop of this step's kernel over a trace, found again where the geometry is the same."""
-        views = [trace.views[p] for p in self.params]
-        shape = trace.nodes[self.nodes[0]].shape
-        key = (shape, *[v.key for v in views])
-        found = self._loops.get(key)
-        if found is None:
-            if len(self._loops) >= _LOOPS:
-                self._loops.clear()
-            found = self._loops[key] = self._collapsed(trace, shape, views)
-        return found
-
-    def _collapsed(self, trace: Trace, shape: Shape, views: Sequence[View]) -> Loop:
+        """Return the loop of this step's kernel over a trace."""
         kernel = self.kernel
         assert kernel is not None
+        views = [trace.views[p] for p in self.params]
+        shape = trace.nodes[self.nodes[0]].shape
         axes: Any = next((trace.nodes[n].attr for n in self.nodes if trace.nodes[n].kind == REDUCE), ())
         small, strides, kept = loop_of(shape, views, axes, frozenset([r.param for r in kernel.reductions]))
         empty = 0 in small[:kept] or (not kernel.reductions and 0 in small) or not kernel.outputs

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .geometry import VOID_ADDRESS, Ghost, Key, address, key_of
+from .geometry import VOID_ADDRESS, Ghost, Key, address, key_of, start_of
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -31,7 +31,8 @@ class Buffer:
     error: BaseException | None = None  # why the contents could not be computed
     exports: AbstractSet[weakref.ref[Any]] = frozenset()  # what other libraries hold of this memory
     foreign = False  # memory that came from another library, which may change it at any time
-    _base = 0
+    address = 0  # of the memory, where it is known
+    made = 0  # the epoch whose flush gave the buffer its memory
 
     def __init__(self, runtime: Runtime, nbytes: int, mem: Any = None) -> None:
         self.runtime = runtime
@@ -41,9 +42,9 @@ class Buffer:
     @property
     def base(self) -> int:
         """Address of the memory, which ghosts over it count from."""
-        if not self._base:
-            self._base = address(self.mem)
-        return self._base
+        if not self.address:
+            self.address = start_of(self.mem)
+        return self.address
 
     @property
     def exported(self) -> bool:

@@ -24,7 +24,8 @@ PARALLEL = 65536  # least elements that are worth another thread
 
 def threads_for(elements: int, tasks: int) -> int:
     """Return how many threads share some tasks of this size together."""
-    return max(1, min(num_threads(), tasks, elements // PARALLEL))
+    worth = elements // PARALLEL
+    return min(num_threads(), tasks, worth) if worth > 1 and tasks > 1 else 1
 
 
 compiling = threading.RLock()  # held by whoever imports or runs a compiler, whose own locks no child may inherit taken

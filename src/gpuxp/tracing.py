@@ -17,11 +17,12 @@ class Trace:
     ----------
     nodes
         The commands.
-    later
-        Commands that follow, but are no part of it: what they use is wanted.
+    wanted
+        Which buffers, in order of appearance, can still be seen after the commands; unless given, those that somebody
+        holds.
     """
 
-    def __init__(self, nodes: Sequence[Node], later: Sequence[Node] = ()) -> None:
+    def __init__(self, nodes: Sequence[Node], wanted: Sequence[bool] | None = None) -> None:
         self.nodes = nodes
         self.views: list[View] = []
         self.buffers: list[Buffer] = []
@@ -36,8 +37,7 @@ class Trace:
         self._places: dict[int, int] = {}  # id of a buffer -> its number
         self._geometries: dict[tuple[int, Any], int] = {}
         self._number()
-        used = {id(v.buffer) for node in later for v in (*node.outs, *node.reads())}
-        self.wanted = [b.wanted or id(b) in used for b in self.buffers]
+        self.wanted = [b.wanted for b in self.buffers] if wanted is None else wanted
 
     def _number(self) -> None:
         shapes: dict[tuple[int, ...], int] = {}

@@ -22,6 +22,7 @@ from gpuxp.codegen.llvm import render
 from gpuxp.devices import runtime_of
 from gpuxp.dtypes import FLOAT64
 from gpuxp.kernel import Inst, Kernel
+from gpuxp.storage import Buffer
 
 COUNTERS = runtime_of("cpu").backend.caps.counters
 DOUBLE = Kernel((FLOAT64, FLOAT64), (), (Inst("load", (), FLOAT64, 0), Inst("add", (0, 0), FLOAT64)), ((1, 1),))
@@ -58,6 +59,11 @@ def test_a_kernel_is_compiled_when_it_is_hot() -> None:
         assert tier.choose(*other) is None
 
 
+def held(args: list[Arg]) -> list[Buffer]:
+    """Return the arguments' memory as buffers."""
+    return [Buffer(runtime_of("cpu"), a.mem.nbytes, a.mem) for a in args]
+
+
 def test_the_tier_can_be_chosen() -> None:
     tier = Tier(DOUBLE, COUNTERS)
     shape, args = operands(10)
@@ -67,7 +73,7 @@ def test_the_tier_can_be_chosen() -> None:
         launch = tier.choose(shape, args)
         assert launch is not None
         args[0].mem.view(numpy.float64)[:] = range(10)
-        launch(shape, args, [])
+        launch(held(args), [a.offset for a in args], [])
         assert args[1].mem.view(numpy.float64).tolist() == [2.0 * n for n in range(10)]
 
 
@@ -195,7 +201,7 @@ def test_large_results_go_past_the_caches(dtype: str, monkeypatch: pytest.Monkey
             assert isinstance(launch, compiled.Prepared)
             assert launch.streams
             assert not launch.again()._table[launch.extent - 1]  # for a pass that two kernels share
-            launch((count,), args, [])
+            launch(held(args), [a.offset for a in args], [])
         wanted = numpy.zeros_like(source)
         wanted[start : start + count] = source[start : start + count]
         numpy.testing.assert_array_equal(target, wanted)

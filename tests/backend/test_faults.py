@@ -27,7 +27,8 @@ def backend() -> Iterator[Any]:
     runtime = runtime_of(DEVICE)
     with np.device(DEVICE), np.configure(fallback="error"):
         yield runtime.backend
-    for kept in (runtime._launches, runtime.logs, runtime.backend._programs._found):  # type: ignore[attr-defined]
+    runtime.forget()
+    for kept in (runtime.logs, runtime.backend._programs._found):  # type: ignore[attr-defined]
         kept.clear()
     fallback._seen.clear()
 

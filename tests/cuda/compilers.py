@@ -171,7 +171,7 @@ class Host:
 
     def compile(self, kernel: Kernel) -> Any:
         """Return a launch."""
-        return self._programs.get(kernel).launch
+        return self._programs.get(kernel)
 
     def enqueue(self, built: Any, grid: Grid, mems: Sequence[Any], packed: bytes, by_value: bool) -> None:
         """Run a kernel."""

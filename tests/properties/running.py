@@ -180,13 +180,13 @@ def applied(setup: Setup) -> Iterator[None]:
             warnings.simplefilter("ignore")
             runtime_of(setup.device).flush()
             if setup.large:
-                runtime_of(setup.device)._launches.clear()  # they were prepared for small arrays
+                runtime_of(setup.device).forget()  # they were prepared for small arrays
             yield
     finally:
         threads.PARALLEL, runtime.repeating = before, repeating
         software._PAIRED, pair._BLOCK, pair._WORTH, compiled._STREAM = limits
         if setup.large:
-            runtime_of(setup.device)._launches.clear()
+            runtime_of(setup.device).forget()
 
 
 def compare(statements: Sequence[Any], wanted: Sequence[Outcome], setup: Setup) -> list[Outcome]:

@@ -32,7 +32,8 @@ LAYERS = [
     "backends.cupynatives",
     "backends.openclgather",
     "backends.software backends.reference backends.opencl backends.mlx backends.cupy",
-    "failures inspecting",
+    "failures inspecting replay",
+    "engine",
     "runtime",
     "devices",
     "array",
@@ -62,7 +63,7 @@ LATE = {
     ("devices", "backends.opencl"),  # a GPU library is loaded when its device is asked for
     ("devices", "backends.mlx"),
     ("devices", "backends.cupy"),
-    ("runtime", "backends.software"),  # the host that runs what a device cannot
+    ("engine", "backends.software"),  # the host that runs what a device cannot
     ("ufunc", "reductions"),  # ufunc.reduce
     ("ufunc", "gathering"),  # ufunc.accumulate
     ("namespace", "__init__"),  # an array's namespace is the package

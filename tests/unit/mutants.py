@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gpuxp import fusing, geometry, recomputing, runtime, schedule, storage, tracing
+from gpuxp import fusing, geometry, recomputing, replay, runtime, schedule, storage, tracing
 from gpuxp.backends import reduce, software, tiles
 from gpuxp.devices import open_runtimes
 from gpuxp.geometry import DISJOINT, IDENTICAL
@@ -29,6 +29,7 @@ _live_nodes = schedule.live_nodes
 _make_plan = schedule.make_plan
 _lower = schedule.lower
 _key = tracing.Trace.key
+_survey = replay.survey
 _emit = schedule._Lowering.emit
 _untangled = ufunc._untangled
 _relation = geometry.relation
@@ -246,7 +247,7 @@ MUTANTS: dict[str, list[Patch]] = {
     "a store is forgotten": [(schedule, "lower", _lose_store)],
     "constants change places": [(schedule, "lower", _swap_scalars)],
     "temporaries die too early": [(runtime, "make_plan", _dead_too_early)],
-    "commands left on the tape are forgotten": [(runtime, "Trace", lambda nodes, later=(): tracing.Trace(nodes))],
+    "commands left on the tape are forgotten": [(runtime, "survey", lambda nodes, later=(): _survey(nodes))],
     "plans ignore hazards": [(tracing.Trace, "key", _key_without(4))],
     "plans ignore what is wanted": [(tracing.Trace, "key", _key_without(3))],
     "plans ignore commands' order of operands": [(tracing.Trace, "key", _key_without_places)],
@@ -276,8 +277,7 @@ def forget_everything() -> None:
         found.nodes.clear()
         found.epoch += 1
         found.pending_bytes = 0
-        found._plans.clear()
-        found._launches.clear()
+        found.forget()
         programs = getattr(found.backend, "_programs", {})
         getattr(programs, "_found", programs).clear()
     geometry.collapse.cache_clear()

@@ -37,6 +37,38 @@ Native = Callable[[Mapping[str, Any], Sequence[Operand], Sequence[Operand]], Non
 Launch = Callable[[tuple[int, ...], Sequence[Arg], Sequence[Any]], None]
 
 
+class Held(Protocol):
+    """What holds an allocation: a buffer."""
+
+    mem: Any
+    address: int  # of the memory; 0: not known yet
+
+    @property
+    def base(self) -> int:
+        """The address of the memory, where the host sees it."""
+        ...
+
+
+# a launch over loops of one geometry: one holder per parameter, one NumPy scalar per scalar
+Placed = Callable[[Sequence[Held], Sequence[Any]], None]
+
+
+def placed(launch: Launch, shape: tuple[int, ...], places: Sequence[tuple[int, tuple[int, ...]]]) -> Placed:
+    """Return a launch over loops of one geometry: by the launch's own method of this name, if it has one.
+
+    `places` are the offset and the strides of each parameter.
+    """
+    own = getattr(launch, "placed", None)
+    if own is not None:
+        found: Placed = own(shape, places)
+        return found
+
+    def run(held: Sequence[Held], scalars: Sequence[Any]) -> None:
+        launch(shape, [Arg(h.mem, *place) for h, place in zip(held, places, strict=True)], scalars)
+
+    return run
+
+
 Staging = Callable[[int], np.ndarray[Any, Any]]  # gives bytes of the host's memory
 
 
@@ -56,9 +88,9 @@ class Caps:
     survives_fork: bool = False
     dlpack_device: tuple[int, int] = (1, 0)  # DLPack's name of the memory; other than the host's, a Mem has a `handle`
     share: Callable[[Any], np.ndarray[Any, Any]] | None = None  # a Mem as bytes of the host, where both use one memory
-    # run two launches (with shape, arguments and scalars) as one pass: the first writes only a temporary, which
-    # has no memory and which only the second reads; tells whether it did
-    pair: Callable[..., bool] | None = None
+    # two placed launches as one pass, or None: the first writes only a temporary, which has no memory and which only
+    # the second reads; the pass is given both's holders and scalars, and tells whether it could be done yet
+    pair: Callable[..., Callable[..., bool] | None] | None = None
     direct: Any = None  # compiled ufuncs for host arrays: `gpuxp.backends.direct.Direct`
     takes: frozenset[int] = frozenset()  # DLPack device types whose arrays `take` copies
     take: Callable[[Any, Operand], None] | None = None  # copy what offers DLPack into memory of the device

@@ -22,7 +22,7 @@ from ..folding import fold
 from ..geometry import address, c_strides
 from ..kernel import BLOCK, Kernel, Reduction
 from ..threads import current_pool, quiet, quiet_call, threads_for
-from .base import Arg
+from .base import Held
 from .crew import crew
 from .direct import make_total
 from .jit import build
@@ -74,11 +74,15 @@ class Prepared:
         self.code = compiled.address
         self.streams = compiled.streams and self._traffic(strides) >= _STREAM
         self.extent = len(compiled.head) + 1 + compiled.layout.streams  # where the shape begins in the table
-        self.first = self.extent + len(shape)  # where the addresses begin
+        self.first = self.extent + len(shape)  # where the addresses begin ...
+        self._last = self.first + len(strides)  # ... and end
         words = [*compiled.head, step, *[self.streams] * compiled.layout.streams, *shape, *(0 for _ in strides)]
         words += [word for param, s in enumerate(strides) if param not in results for word in s]
-        self._scalars = len(words)
-        words += [0] * sum(scalar_words(d) for d in kernel.scalars)
+        self._places = []  # of each scalar, and its dtype
+        for dtype in kernel.scalars:
+            self._places.append((len(words), dtype))
+            words += [0] * scalar_words(dtype)
+        self._packed = [b""] * len(kernel.scalars)  # their bytes, as the table holds them
         self.words = len(words)
         self._table = (ctypes.c_int64 * len(words))(*words)
         self.table = ctypes.addressof(self._table)
@@ -100,18 +104,20 @@ class Prepared:
         step = min(self.shape[-1], config.tile)
         return step, self.elements // self.shape[-1] * -(-self.shape[-1] // step)
 
-    def __call__(self, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
+    def __call__(self, held: Sequence[Held], offsets: Sequence[int], scalars: Sequence[Any]) -> None:
         """Run the kernel."""
-        self._run([address(a.mem) + a.offset for a in args], scalars)
+        self._run([(h.address or h.base) + offset for h, offset in zip(held, offsets, strict=True)], scalars)
 
     def fill(self, addresses: list[int], scalars: Sequence[Any]) -> None:
         """Write addresses and scalars into the table."""
-        table, place = self._table, self._scalars
-        table[self.first : self.first + len(addresses)] = cast("list[ctypes.c_int64 | int]", addresses)
-        for scalar, dtype in zip(scalars, self.kernel.scalars, strict=True):
-            for word in _words(np.asarray(scalar, dtype)):
-                table[place] = word
-                place += 1
+        table = self._table
+        table[self.first : self._last] = cast("list[ctypes.c_int64 | int]", addresses)
+        for n, (place, dtype) in enumerate(self._places):
+            packed = np.asarray(scalars[n], dtype).tobytes()
+            if packed != self._packed[n]:  # mostly a constant of the program
+                self._packed[n] = packed
+                for word, value in enumerate(_words(packed), place):
+                    table[word] = value
 
     def _run(self, addresses: list[int], scalars: Sequence[Any]) -> None:
         """Hand out the units to the threads."""
@@ -155,10 +161,10 @@ class _Reduction(Prepared):
         packed = c_strides(self._kept, dtype.itemsize)
         return all(n == 1 or own == step for n, own, step in zip(self._kept, strides, packed, strict=True))
 
-    def __call__(self, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
+    def __call__(self, held: Sequence[Held], offsets: Sequence[int], scalars: Sequence[Any]) -> None:
         """Run the kernel, then combine what the blocks gave."""
         kernel = self.kernel
-        places = [address(a.mem) + a.offset for a in args]
+        places = [h.base + offset for h, offset in zip(held, offsets, strict=True)]
         partial = [
             None if done else np.empty(self._partial, kernel.body[r.value].dtype)
             for r, done in zip(kernel.reductions, self._finished, strict=True)
@@ -170,8 +176,8 @@ class _Reduction(Prepared):
         for r, blocks, total in zip(kernel.reductions, partial, self._compiled.folds, strict=True):
             if blocks is None:
                 continue
-            arg = args[r.param]
-            target: Array = np.ndarray(self._kept, kernel.params[r.param], arg.mem, arg.offset, arg.strides)
+            mem, dtype = held[r.param].mem, kernel.params[r.param]
+            target: Array = np.ndarray(self._kept, dtype, mem, offsets[r.param], self._strides[r.param])
             if target.dtype == blocks.dtype:
                 quiet_call(total, blocks, target)
             else:
@@ -194,7 +200,7 @@ def _fold_of(op: str, dtype: DType) -> Callable[..., Array]:
     return folded
 
 
-def _words(scalar: Array) -> tuple[int, ...]:
+def _words(packed: bytes) -> tuple[int, ...]:
     """Return a scalar's bytes as words of the launch table."""
-    count = scalar_words(scalar.dtype)
-    return struct.unpack(f"={count}q", scalar.tobytes().ljust(8 * count, b"\0"))
+    count = -(-len(packed) // 8)
+    return struct.unpack(f"={count}q", packed.ljust(8 * count, b"\0"))

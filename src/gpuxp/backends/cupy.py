@@ -160,7 +160,7 @@ class CudaBackend:
 
     def compile(self, kernel: Kernel) -> Launch:
         """Return a launch; its code is compiled, or taken from the cache, for the forms that the data needs."""
-        return self._programs.get(kernel).launch
+        return self._programs.get(kernel)
 
     def build(self, source: str) -> Any:
         """Compile source text and return its function.

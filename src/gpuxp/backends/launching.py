@@ -13,7 +13,7 @@ from ..codegen.spelling import Dialect, component
 from ..dtypes import DType
 from ..errors import Unsupported
 from ..kernel import BLOCK, LANES, Inst, Kernel, Reduction
-from .base import Arg
+from .base import Arg, Held, Placed
 
 GROUP = 256  # threads of a group that maps
 WORKERS = 128  # threads of a group that reduces
@@ -213,7 +213,7 @@ class Program:
             built = self._built[columns, bytewise] = self._machine.build(source)
         return built
 
-    def launch(self, shape: tuple[int, ...], args: Sequence[Arg], scalars: Sequence[Any]) -> None:
+    def __call__(self, shape: tuple[int, ...], args: Sequence[Arg], scalars: Sequence[Any]) -> None:
         """Run the kernel over a loop."""
         kernel = self._kernel
         shape = shape or (1,)
@@ -223,6 +223,25 @@ class Program:
                 self._start(shape, args, scalars)
             else:
                 self._reduce_in_passes(blocks, shape, args, scalars)
+
+    def placed(self, shape: tuple[int, ...], places: Sequence[tuple[int, tuple[int, ...]]]) -> Placed:
+        """Return a launch over loops of one geometry."""
+        kernel, machine, extents = self._kernel, self._machine, shape or (1,)
+        once = not kernel.reductions and 0 not in extents
+        ready: list[_Ready] = []  # made by the first launch, which may find that this form cannot be built
+
+        def run(held: Sequence[Held], scalars: Sequence[Any]) -> None:
+            if not once:
+                self(shape, [Arg(h.mem, *place) for h, place in zip(held, places, strict=True)], scalars)
+                return
+            if not ready:
+                ready.append(self._prepare(extents, [Arg(None, *place) for place in places]))
+            built, grid, packed = ready[0]
+            if scalars:
+                packed += self._pack.scalars(scalars)
+            machine.enqueue(built, grid, [h.mem for h in held], packed, self._by_value)
+
+        return run
 
     def _start(self, shape: tuple[int, ...], args: Sequence[Arg], scalars: Sequence[Any]) -> None:
         key = (shape, *[a[1:] for a in args])
@@ -262,6 +281,6 @@ class Program:
         try:
             for r in kernel.reductions:
                 last = second_pass(r.op, kernel.body[r.value].dtype, kernel.params[r.param], kernel.kept)
-                self._programs.get(last).launch((*outer, blocks), [partial[r.param], args[r.param]], ())
+                self._programs.get(last)((*outer, blocks), [partial[r.param], args[r.param]], ())
         except Unsupported as error:  # too late for the host: what the first pass stored cannot be taken back
             raise RuntimeError(str(error)) from error

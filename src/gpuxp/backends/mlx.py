@@ -112,6 +112,7 @@ class Program:
         self._loads = [(i.op == "load", i.attr, i.dtype) for i in (kernel.body[n] for n in self._inputs)]
         self._shared = backend.shares and _long(kernel)
         self._plain = not kernel.reductions and not self._foreign and all(i.op != "index" for i in kernel.body)
+        self._stores = [(p, self._results.index(v)) for p, v in kernel.stores]
         self._bare = [kernel.body[v].attr if kernel.body[v].op == "load" else None for v in self._results]
         self._finish = [
             (r, spell(r.op, (dtype, dtype)), cast(dtype, kernel.params[r.param]))
@@ -119,36 +120,42 @@ class Program:
             for dtype in (kernel.body[r.value].dtype,)
         ]
 
-    def launch(self, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
+    def __call__(self, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
         """Run the kernel over a loop."""
-        backend = self._backend
-        with backend._lock, mx.stream(backend._stream):
-            if self._cool > 0:
-                self._warm(math.prod(shape))
-            if not (self._plain and len(shape) == 1 and self._run_whole(shape, args, scalars)):
-                self._run(shape, args, scalars)
+        self.placed(shape, [a[1:] for a in args])(args, scalars)
 
-    def _run_whole(self, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> bool:
-        """Run a map over whole allocations: the common case, with little work; return whether it is one."""
-        extent = shape[0]
-        for arg, unit in zip(args, self._units, strict=True):
-            if arg.offset or arg.strides != unit or arg.mem.size != extent * unit[0]:
-                return False
-        inputs = [
-            args[at].mem.flat(dtype) if loads else literal(scalars[at], dtype) for loads, at, dtype in self._loads
-        ]
+    def placed(self, shape: Shape, places: Sequence[tuple[int, Shape]]) -> Callable[..., None]:
+        """Return a launch over loops of one geometry."""
+        backend, elements = self._backend, math.prod(shape)
+        packed = all(place == (0, unit) for place, unit in zip(places, self._units, strict=True))
+        whole = self._plain and len(shape) == 1 and packed
+        sizes = [elements * unit for (unit,) in self._units]
+
+        def run(held: Sequence[Any], scalars: Sequence[Any]) -> None:
+            mems = [h.mem for h in held]
+            with backend._lock, mx.stream(backend._stream):
+                if self._cool > 0:
+                    self._warm(elements)
+                if whole and [m.size for m in mems] == sizes:
+                    self._run_whole(elements, mems, scalars)
+                else:
+                    self._run(shape, [Arg(m, *place) for m, place in zip(mems, places, strict=True)], scalars)
+
+        return run
+
+    def _run_whole(self, extent: int, mems: Sequence[Memory], scalars: Sequence[Any]) -> None:
+        """Run a map over whole allocations: the common case, with little work."""
+        inputs = [mems[at].flat(dtype) if loads else literal(scalars[at], dtype) for loads, at, dtype in self._loads]
         pieces = min(num_threads(), extent // _PIECE) if self._shared and not self._compiled else 1
         found = self._compute_shared(inputs, extent, pieces) if pieces > 1 else self._compute(inputs)
-        values = dict(zip(self._results, found, strict=True))
         changed = []
-        for p, v in self._kernel.stores:
-            value = values[v]
-            if value.shape != shape:
-                value = mx.contiguous(mx.broadcast_to(value, shape))
-            args[p].mem.array = value
+        for p, n in self._stores:
+            value = found[n]
+            if value.size != extent or not value.ndim:
+                value = mx.contiguous(mx.broadcast_to(value, (extent,)))
+            mems[p].array = value
             changed.append(value)
         self._backend.start(changed)
-        return True
 
     def _warm(self, elements: int) -> None:
         self._cool -= elements * len(self._kernel.body)
@@ -340,7 +347,7 @@ class MLXBackend:
         found = self._programs.get(kernel)
         if found is None:
             found = self._programs[kernel] = Program(self, kernel)
-        return found.launch
+        return found
 
     def source(self, kernel: Kernel) -> str:
         """Return the calls of MLX, a line for each instruction."""

@@ -219,7 +219,7 @@ class OpenCLBackend:
 
     def compile(self, kernel: Kernel) -> Launch:
         """Return a launch; programs are built when they are first used, for the form that the data needs."""
-        return self._programs.get(kernel).launch
+        return self._programs.get(kernel)
 
     def build(self, source: str) -> Entry:
         """Compile source text and return its kernel."""

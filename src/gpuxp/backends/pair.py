@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from ..codegen.llvmpair import FINISH, PAIR, WORDS, render_pair
 from ..config import config, num_threads
 from ..geometry import address, c_strides
 from ..kernel import Kernel
-from .base import Arg
+from .base import Arg, Held
 from .crew import crew
 from .jit import Code, build
 from .pool import aligned
@@ -23,11 +22,10 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 Link = tuple[int, int]  # the temporary among the parameters of each
-Both = tuple[Sequence[Any], Sequence[Any]]  # of the first kernel and of the second
+Both = Sequence[Sequence[Any]]  # of the first kernel and of the second
 _BLOCK = 1 << 14  # elements of a block, about
 _BANDS = 2  # a thread's
 _WORTH = 4  # how many times its scratch memory the temporary has to be
-_KEPT = 64
 
 
 @lru_cache(maxsize=1)
@@ -40,7 +38,7 @@ def reach(kernels: tuple[Kernel, Kernel], shape: Shape, args: Both, shared: Link
     """Return how many rows the second kernel has to stay behind the first, and how far ahead the first one reads.
 
     None if the two cannot share a pass: what the second writes and the first reads of one buffer have to be the same
-    rows, moved. `shared` is the temporary among the parameters of each.
+    rows, moved. `shared` is the temporary among the parameters of each; an argument's `mem` is its buffer's number.
     """
     packed = c_strides(shape, kernels[0].params[shared[0]].itemsize)
     if any(i.op == "index" for k in kernels for i in k.body) or args[0][shared[0]].strides != packed:
@@ -54,7 +52,7 @@ def reach(kernels: tuple[Kernel, Kernel], shape: Shape, args: Both, shared: Link
         inner = sum(abs(s) * (n - 1) for s, n in zip(w.strides[1:], shape[1:], strict=True))
         span = inner + kernels[1].params[written].itemsize  # of a row, in bytes
         for v in (args[0][p] for p in reads):
-            if v.mem is not w.mem:
+            if v.mem != w.mem:
                 continue
             if v.strides != w.strides:
                 return None
@@ -66,36 +64,11 @@ def reach(kernels: tuple[Kernel, Kernel], shape: Shape, args: Both, shared: Link
 
 def _differs(read: Arg, written: Arg) -> bool:
     """Whether a kernel reads other elements of the buffer than those it writes."""
-    return read.mem is written.mem and (read.offset, read.strides) != (written.offset, written.strides)
+    return bool(read.mem == written.mem) and (read.offset, read.strides) != (written.offset, written.strides)
 
 
-class Pairs:
-    """The pairs of one device."""
-
-    def __init__(self, counters: Counter[str]) -> None:
-        self._counters = counters
-        self._known: OrderedDict[Any, Pair | None] = OrderedDict()
-
-    def run(self, prepared: tuple[Prepared, Prepared], args: Both, scalars: Both, shared: Link) -> bool:
-        """Run two launches as one pass, if that can be; the temporary that they share has no memory."""
-        buffers: dict[int, int] = {}  # in order of appearance
-        places = [(buffers.setdefault(id(a.mem), len(buffers)), a.offset) for a in (*args[0], *args[1])]
-        key = (*prepared, shared, *places)
-        if key in self._known:
-            found = self._known[key]
-        else:
-            found = self._known[key] = _make(prepared, args, shared)
-            if len(self._known) > _KEPT:
-                self._known.popitem(last=False)
-        if found is None:
-            return False
-        found.run(args, scalars)
-        self._counters["paired_launches"] += 1
-        self._counters["compiled_launches"] += 2
-        return True
-
-
-def _make(prepared: tuple[Prepared, Prepared], args: Both, shared: Link) -> Pair | None:
+def make_pair(prepared: Sequence[Prepared], args: Both, shared: Link) -> Pair | None:
+    """Return two launches as one pass, if that can be; the temporary that they share has no memory."""
     shape = prepared[0].shape
     kernels = prepared[0].kernel, prepared[1].kernel
     if prepared[1].shape != shape or any(p.words > WORDS for p in prepared):
@@ -114,11 +87,12 @@ class Pair:
     """Two launches over one geometry, ready to run together; one thread at a time may do so."""
 
     def __init__(
-        self, prepared: tuple[Prepared, Prepared], args: Both, shared: Link, block: int, behind: int, ahead: int
+        self, prepared: Sequence[Prepared], args: Both, shared: Link, block: int, behind: int, ahead: int
     ) -> None:
         shape = prepared[0].shape
         self._prepared = tuple(p.again() for p in prepared)  # with tables of its own: the two may be one kernel
         self._shared = shared
+        self._offsets = [[a.offset for a in own] for own in args]
         self._width = math.prod(shape[1:]) * prepared[0].kernel.params[shared[0]].itemsize
         self.bands = min(_BANDS * num_threads(), shape[0] // (ahead + behind + 2 * block))
         share = -(-(ahead + 2 * behind + block) * self._width // 64) * 64
@@ -140,12 +114,13 @@ class Pair:
         self._tables += [strides, description]
         return ctypes.addressof(description)
 
-    def run(self, args: Both, scalars: Both) -> None:
+    def run(self, held: Sequence[Sequence[Held]], scalars: Sequence[Sequence[Any]]) -> None:
         """Run both kernels; the temporary has no memory."""
-        for number, ready in enumerate(self._prepared):
-            shared = self._shared[number]
-            ready.fill([0 if p == shared else address(a.mem) + a.offset for p, a in enumerate(args[number])],
-                       scalars[number])  # fmt: skip
+        for ready, own, offsets, given, shared in zip(
+            self._prepared, held, self._offsets, scalars, self._shared, strict=True
+        ):
+            places = zip(own, offsets, strict=True)
+            ready.fill([0 if p == shared else h.base + offset for p, (h, offset) in enumerate(places)], given)
         at, workers, driver = ctypes.addressof(self._context), crew(), code()
         assert workers is not None
         workers.run(driver.address, at, self.bands, self.bands, num_threads(), True)

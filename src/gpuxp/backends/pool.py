@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ..geometry import start_of
+
 Array = np.ndarray[Any, Any]
 ALIGNMENT = 64
 LEAST = 1 << 16  # below, the C library's allocator is as good
@@ -24,8 +26,11 @@ def rounded(nbytes: int) -> int:
 def aligned(nbytes: int) -> Array:
     """Return fresh memory that begins at a cache line."""
     raw = np.empty(nbytes + ALIGNMENT, np.uint8)
-    start = -raw.__array_interface__["data"][0] % ALIGNMENT
+    start = -start_of(raw) % ALIGNMENT
     return raw[start : start + nbytes]
+
+
+_Block = tuple[Array, dict[str, Any]]  # memory, and its array interface, which takes long to ask for
 
 
 class _Lease:
@@ -33,9 +38,9 @@ class _Lease:
 
     __slots__ = ("__array_interface__", "_block", "_pool")
 
-    def __init__(self, pool: Pool, block: Array) -> None:
+    def __init__(self, pool: Pool, block: _Block) -> None:
         self._pool, self._block = pool, block
-        self.__array_interface__ = block.__array_interface__
+        self.__array_interface__ = block[1]
 
     def __del__(self) -> None:
         self._pool.give(self._block)
@@ -47,7 +52,7 @@ class Pool:
     def __init__(self, limit: int, counters: Counter[str]) -> None:
         self.limit = limit
         self.held = 0
-        self._free: OrderedDict[int, list[Array]] = OrderedDict()
+        self._free: OrderedDict[int, list[_Block]] = OrderedDict()
         self._counters = counters
         # the collector may run `give` inside of any of the others, in the same thread; each line leaves things in order
         self._lock = threading.RLock()
@@ -66,15 +71,16 @@ class Pool:
                 self._counters["pool_hits"] += 1
         if block is None:
             try:
-                block = aligned(size)
+                fresh = aligned(size)
             except MemoryError:
                 self.clear()
-                block = aligned(size)
+                fresh = aligned(size)
+            block = fresh, fresh.__array_interface__
         return np.asarray(_Lease(self, block))[:nbytes]
 
-    def give(self, block: Array) -> None:
+    def give(self, block: _Block) -> None:
         """Keep a block, as far as the limit allows."""
-        size = block.nbytes
+        size = block[0].nbytes
         if size > self.limit:
             return
         with self._lock:

@@ -19,9 +19,10 @@ import numpy as np
 
 from ..config import config, num_threads
 from ..dtypes import SUPPORTED
+from ..geometry import address
 from ..kernel import Kernel
 from ..threads import current_pool, quiet, threads_for
-from .base import Arg, Caps, Launch, Native
+from .base import Arg, Caps, Held, Launch, Native, Placed
 from .direct import Direct
 from .pool import Pool
 from .reduce import reduce_tiles
@@ -58,7 +59,6 @@ class SoftwareBackend:
             description=f"software GPU, {num_threads()} threads",
             counters=counters,
         )
-        self._pairs: Any = None
         self.pool = Pool(min(_KEPT, self.caps.memory // 16), self.caps.counters)
 
     def alloc(self, nbytes: int) -> Array:
@@ -84,40 +84,92 @@ class SoftwareBackend:
         """Return a launch of the tile interpreter, and of compiled code once the kernel is hot."""
         return _TieredLaunch(_interpreted(kernel), Tier(kernel, self.caps.counters), self.caps.counters)
 
-    def _pair(
-        self, launches: tuple[Any, Any], shape: Shape, args: tuple[Any, Any], scalars: tuple[Any, Any],
-        shared: tuple[int, int],
-    ) -> bool:  # fmt: skip
-        """Run two launches as one pass, if both are compiled and their geometry lets them."""
-        if math.prod(shape) < _PAIRED:
-            return False
-        found = [launch.tier.choose(shape, a) for launch, a in zip(launches, args, strict=True)]
-        if None in found:
-            return False
-        if self._pairs is None:
-            from .pair import Pairs  # the compiler is there by now
-
-            self._pairs = Pairs(self.caps.counters)
-        done: bool = self._pairs.run(tuple(found), args, scalars, shared)
-        return done
+    def _pair(self, launches: Sequence[Any], buffers: tuple[Sequence[int], ...], shared: tuple[int, int]) -> Any:
+        """Return two launches as one pass, if that may be worth it."""
+        if math.prod(launches[0].shape) < _PAIRED or not all(type(launch) is _Placed for launch in launches):
+            return None
+        return _Joint(launches, buffers, shared, self.caps.counters)
 
 
 class _TieredLaunch:
     """A launch of the tile interpreter, and of compiled code once the kernel is hot."""
 
     def __init__(self, interpret: Launch, tier: Tier, counters: Counter[str]) -> None:
-        self._interpret, self.tier, self._counters = interpret, tier, counters
+        self.interpret, self.tier, self.counters = interpret, tier, counters
+
+    def placed(self, shape: Shape, places: Sequence[tuple[int, Shape]]) -> Placed:
+        """Return a launch over loops of one geometry."""
+        return _Placed(self, shape, places)
 
     def __call__(self, shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
         """Run the kernel."""
-        compiled = self.tier.choose(shape, args)
-        if compiled is not None:
-            self._counters["compiled_launches"] += 1
-            compiled(shape, args, scalars)
+        self.placed(shape, [a[1:] for a in args])([_Block(a.mem) for a in args], scalars)
+
+
+class _Block:
+    """Memory that no buffer holds."""
+
+    def __init__(self, mem: Array) -> None:
+        self.mem = mem
+        self.address = self.base = address(mem)
+
+
+class _Placed:
+    """A launch over loops of one geometry; one thread at a time may run it."""
+
+    def __init__(self, launch: _TieredLaunch, shape: Shape, places: Sequence[tuple[int, Shape]]) -> None:
+        self._launch, self.shape = launch, shape
+        self.offsets = [offset for offset, _ in places]
+        self.args = [Arg(None, *place) for place in places]
+        self._ready: Any = None
+
+    def ready(self) -> Any:
+        """Return compiled code, or None while the interpreter has to do it."""
+        if self._ready is None:
+            self._ready = self._launch.tier.choose(self.shape, self.args)
+        return self._ready
+
+    def __call__(self, held: Sequence[Held], scalars: Sequence[Any]) -> None:
+        """Run the kernel."""
+        ready = self._ready or self.ready()
+        if ready is not None:
+            self._launch.counters["compiled_launches"] += 1
+            ready(held, self.offsets, scalars)
             return
+        args = [arg._replace(mem=h.mem) for arg, h in zip(self.args, held, strict=True)]
         started = time.perf_counter()
-        self._interpret(shape, args, scalars)
-        self.tier.spent(shape, args, time.perf_counter() - started)
+        self._launch.interpret(self.shape, args, scalars)
+        self._launch.tier.spent(self.shape, args, time.perf_counter() - started)
+
+
+class _Joint:
+    """Two launches as one pass, from when both are compiled, if their geometry lets them."""
+
+    def __init__(
+        self, launches: Sequence[_Placed], buffers: tuple[Sequence[int], ...], shared: tuple[int, int],
+        counters: Counter[str],
+    ) -> None:  # fmt: skip
+        self._launches, self._shared, self._counters = launches, shared, counters
+        # which parameters lie in one buffer is part of the geometry
+        self._args = [[a._replace(mem=b) for a, b in zip(p.args, own, strict=True)]
+                      for p, own in zip(launches, buffers, strict=True)]  # fmt: skip
+        self._pair: Any = None
+
+    def __call__(self, held: Sequence[Sequence[Held]], scalars: Sequence[Sequence[Any]]) -> bool:
+        """Run both, and tell whether that could be done."""
+        if self._pair is None:
+            found = [launch.ready() for launch in self._launches]
+            if None in found:
+                return False
+            from .pair import make_pair  # the compiler is there by now
+
+            self._pair = make_pair(found, self._args, self._shared) or False
+        if self._pair is False:
+            return False
+        self._pair.run(held, scalars)
+        self._counters["paired_launches"] += 1
+        self._counters["compiled_launches"] += 2
+        return True
 
 
 def _interpreted(kernel: Kernel) -> Launch:

@@ -1,0 +1,333 @@
+"""How the steps of a plan run on one device: its memory, its kernels, its library, and the host where these lack."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import fallback
+from .backends.base import Arg, Backend, Launch, Operand, Placed, Staging, pageable, placed
+from .config import config
+from .errors import ForkError, Unsupported
+from .failures import again, forget_errors, poison, raise_errors
+from .geometry import Ghost, Shape
+from .inspecting import expect, report
+from .kernel import Kernel
+from .replay import Act, bind
+from .schedule import Loop, make_plan
+from .storage import Buffer, View, host_memory
+from .tape import Node
+from .threads import leave_cores, quiet
+from .tracing import Trace
+
+_LAUNCHES = 2048  # compiled kernels kept
+_LOGS = 32  # what compilers said of kernels that they refused
+_SPARE = 1 << 22  # bytes of a temporary whose memory the next one takes over
+
+Array = np.ndarray[Any, Any]
+
+
+class Engine:
+    """The memory and the kernels of one device."""
+
+    def __init__(self, name: str, backend: Backend) -> None:
+        self.name = name
+        self.backend = backend
+        self.host_visible = backend.caps.host_visible
+        self._memory = backend.caps.memory
+        self.lock = threading.RLock()
+        self.counters: Counter[str] = Counter()
+        self.last_kernels: deque[Kernel] = deque(maxlen=64)
+        self.logs: OrderedDict[Kernel, str] = OrderedDict()  # of kernels that the device's compiler refused
+        self.stale = False  # a child process has this runtime from its parent
+        self.epoch = 1  # of the commands that are being recorded
+        self._node: Node | None = None  # the first command of the step that runs
+        self._launches: OrderedDict[Kernel, Launch] = OrderedDict()
+        self._spare: dict[int, list[tuple[Any, int]]] = {}  # memory of temporaries of this flush, by size; and address
+
+    # Memory
+
+    def fits(self, nbytes: int) -> bool:
+        """Whether the device could ever have so much memory."""
+        return nbytes <= self._memory
+
+    def ensure(self, buffer: Buffer) -> None:
+        """Give a buffer its memory."""
+        if buffer.mem is None:
+            buffer.mem = self.backend.alloc(buffer.nbytes)
+            self._count(buffer)
+
+    def _count(self, buffer: Buffer) -> None:
+        self.counters["allocations"] += 1
+        if not buffer.wanted:
+            self.counters["temporaries"] += 1
+
+    def _provide(self, buffer: Buffer) -> None:
+        """Give a buffer its memory in the middle of a flush: that of a temporary which is gone, if one was as large."""
+        spare = self._spare.get(buffer.nbytes)
+        if spare:
+            buffer.mem, buffer.address = spare.pop()
+            self._count(buffer)
+        else:
+            try:
+                self.ensure(buffer)
+            except MemoryError:
+                if not self._spare:
+                    raise
+                self._spare.clear()
+                self.ensure(buffer)
+        buffer.made = self.epoch
+
+    def _release(self, act: Act, buffers: Sequence[Buffer]) -> None:
+        """Give back the memory of what nothing reads any more."""
+        for number in act.dead:
+            buffer = buffers[number]
+            if not (buffer.foreign or buffer.exports):
+                if buffer.made == self.epoch and self.host_visible and buffer.nbytes <= _SPARE:
+                    self._spare.setdefault(buffer.nbytes, []).append((buffer.mem, buffer.address))
+                buffer.mem, buffer.address = None, 0
+
+    def _contents(self, view: View, staging: Staging = pageable) -> Array:
+        buffer = view.buffer
+        if self.stale:
+            raise ForkError(f"an array on {self.name} was made before fork(); make it in the child process")
+        if buffer.error is not None:
+            raise again(buffer.error)
+        if view.real:
+            return view.ghost
+        with self.lock:
+            self.ensure(buffer)
+            if self.host_visible:
+                return self._reground(view)
+            return self._read(view, staging)
+
+    def _reground(self, view: View) -> Array:
+        """Put the view's ghost over its buffer's own memory."""
+        if not view.real:
+            buffer = view.buffer
+            geometry = view.ghost
+            start = view.offset if geometry.size else 0  # an empty view may begin past the end
+            real: Ghost = np.ndarray(geometry.shape, geometry.dtype, buffer.mem, start, geometry.strides)
+            view.ghost = real
+            view.real = True
+        return view.ghost
+
+    def _read(self, view: View, staging: Staging) -> Array:
+        geometry = view.ghost
+        if not geometry.size:
+            return np.empty(geometry.shape, geometry.dtype)
+        low, high = view.extent()
+        raw = staging(high - low)
+        self.backend.read(view.buffer.mem, low, raw)
+        self.counters["host_reads"] += 1
+        seen: Array = np.ndarray(geometry.shape, geometry.dtype, raw, view.offset - low, geometry.strides)
+        return seen
+
+    # Running
+
+    def run(self, act: Act, nodes: Sequence[Node], buffers: Sequence[Buffer]) -> None:
+        """Run one act; a failure is kept with its outputs and raised when they are read."""
+        begun = failed = False
+        self._node = nodes[act.nodes[0]]
+        try:
+            if act.loop is None:
+                raise_errors([self._node])
+                begun = True
+                self._call_library(self._node)
+                failed = True  # or so it may have been before
+            else:
+                held = [buffers[n] for n in act.buffers]
+                for buffer in held:
+                    if buffer.error is not None:
+                        failed = True
+                    if buffer.mem is None:
+                        self._provide(buffer)
+                if failed:
+                    raise_errors([nodes[n] for n in act.nodes])
+                begun = True
+                if not act.loop.empty:
+                    self._launch(act, act.loop, held, [nodes[n].ins[place] for n, place in act.scalars])
+            if failed:
+                forget_errors([nodes[n] for n in act.nodes])
+        except Exception as error:
+            spoiled = [nodes[n] for n in act.nodes]
+            if len(spoiled) > 1 and not begun:
+                self._run_singly(spoiled)
+                return
+            poison(spoiled, error)
+        finally:
+            self._node = None
+            self._release(act, buffers)
+
+    def _run_singly(self, nodes: Sequence[Node]) -> None:
+        """Run the commands of a failed kernel one by one, so that only what depends on the failure is lost."""
+        for node in nodes:
+            trace = Trace([node])
+            for act in bind(trace, make_plan(trace, False, self.backend.caps.max_params, everything=True).steps):
+                act.dead = ()
+                self.run(act, [node], trace.buffers)
+
+    def _launch(self, act: Act, loop: Loop, held: Sequence[Buffer], scalars: Sequence[Any]) -> None:
+        """Launch a kernel: compiled by the device if it can, else run by the host under the fallback policy."""
+        kernel = loop.kernel
+        self.counters["kernels"] += 1
+        self.last_kernels.append(kernel)
+        launch = act.launch or self._place(act, loop)
+        watched = config.verify or config.debug
+        if watched:
+            args = [Arg(b.mem, *place) for b, place in zip(held, loop.places, strict=True)]
+            verify = expect(self.name, self.backend, kernel, loop.shape, args, scalars) if config.verify else None
+            started = time.perf_counter()
+        try:
+            launch(held, scalars)
+        except Unsupported as refusal:  # the form that this data needs cannot be built; nothing is written yet
+            self._launches[kernel] = self._host_launch(kernel, refusal)
+            self._place(act, loop)(held, scalars)
+        if watched:
+            seconds = time.perf_counter() - started
+            if verify is not None:
+                verify()
+            if config.debug:
+                report(self.name, kernel, loop.shape, args, seconds)
+
+    def _place(self, act: Act, loop: Loop) -> Placed:
+        """Return the launch of an act, which keeps it."""
+        launch = self._launches.get(loop.kernel) or self._compiled(loop.kernel)
+        found = act.launch = placed(launch, loop.shape, loop.places)
+        return found
+
+    def run_joint(self, act: Act, following: Act, nodes: Sequence[Node], buffers: Sequence[Buffer]) -> bool:
+        """Run two acts as one pass over memory; tell whether the device did."""
+        if config.verify or config.debug or act.shared is None or not (act.joint or self._join(act, following)):
+            return False
+        both = [[buffers[n] for n in a.buffers] for a in (act, following)]
+        temporary = both[0][act.shared[0]]
+        if any(b.error is not None or b.foreign or b.exports for held in both for b in held):
+            return False
+        try:
+            for held in both:
+                for buffer in held:
+                    if buffer.mem is None and buffer is not temporary:
+                        self._provide(buffer)
+        except MemoryError:  # the step that needs it says so
+            return False
+        if not act.joint(both, [[nodes[n].ins[place] for n, place in a.scalars] for a in (act, following)]):
+            return False
+        for a in (act, following):
+            assert a.loop is not None
+            self.counters["kernels"] += 1
+            self.last_kernels.append(a.loop.kernel)
+            self._release(a, buffers)
+        return True
+
+    def _join(self, act: Act, following: Act) -> bool:
+        """Look whether two acts can be one pass; this is asked once."""
+        pair, one, two = self.backend.caps.pair, act.loop, following.loop
+        act.joint = False
+        if pair is not None and one is not None and two is not None and one.shape == two.shape and not one.empty:
+            launches = act.launch or self._place(act, one), following.launch or self._place(following, two)
+            act.joint = pair(launches, (act.buffers, following.buffers), act.shared) or False
+        return bool(act.joint)
+
+    def _compiled(self, kernel: Kernel) -> Launch:
+        try:
+            found = self.backend.compile(kernel)
+        except Unsupported as refusal:
+            found = self._host_launch(kernel, refusal)
+        self._launches[kernel] = found
+        self.counters["compiles"] += 1
+        if len(self._launches) > _LAUNCHES:
+            self._launches.popitem(last=False)
+        return found
+
+    def _host_launch(self, kernel: Kernel, refusal: Unsupported) -> Launch:
+        """Return a launch that runs on the host's copy of the buffers."""
+        reason = refusal.reason
+        if refusal.log:
+            self.logs[kernel] = refusal.log
+            if len(self.logs) > _LOGS:
+                self.logs.popitem(last=False)
+        ops = "+".join(dict.fromkeys(i.op for i in kernel.body if i.op not in ("load", "scalar"))) or "copy"
+        from .backends.software import SoftwareBackend
+
+        inner = SoftwareBackend().compile(kernel)
+
+        def launch(shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
+            site = None if self._node is None else self._node.site
+            fallback.on_host(self.name, ops, reason, site)
+            fallback.run_kernel(self.backend, self.counters, inner, kernel, shape, args, scalars)
+
+        return launch
+
+    def _call_library(self, node: Node) -> None:
+        """Run a library command: the device's native, else NumPy on the host."""
+        assert node.fn is not None
+        self.counters["library_calls"] += 1
+        if not self.host_visible:
+            reason = self._call_native(node)
+            if not reason:
+                return
+            fallback.on_host(self.name, node.op, reason, node.site)
+        arrays = [self._contents(v) if type(v) is View else v for v in node.ins]
+        leave_cores()
+        self.fill_by(node.outs[0], node.fn, arrays)
+
+    def _call_native(self, node: Node) -> str:
+        """Run a library command by the device's own; return why that cannot be, or an empty string."""
+        native = self.backend.library.get(node.op)
+        if native is None or len(node.reads()) < len(node.ins):
+            return "no kernel of its own"
+        for view in (*node.reads(), *node.outs):
+            self.ensure(view.buffer)
+        parameters: Any = node.attr or ()
+        try:
+            native(dict(parameters), [operand(v) for v in node.reads()], [operand(v) for v in node.outs])
+        except Unsupported as reason:
+            return reason.reason
+        return ""
+
+    def fill_by(self, view: View, fn: Callable[..., Any], arrays: Sequence[Any]) -> None:
+        """Put a library's result into a view; its last argument returns the memory, if the view has that to itself."""
+
+        def room() -> Array | None:
+            if not self.host_visible or view.buffer.mem is not None or not view.covers():
+                return None
+            self.ensure(view.buffer)
+            return self._reground(view)
+
+        result = quiet(fn, *arrays, room)
+        if not view.real or result is not view.ghost:
+            self.fill(view, np.asarray(result, dtype=view.ghost.dtype))
+
+    def fill(self, view: View, result: Array) -> None:
+        """Put a host array into a view; a fresh buffer takes over the array's memory where it can."""
+        buffer = view.buffer
+        if not self.host_visible:
+            self.ensure(buffer)
+            host = np.empty(buffer.nbytes, np.uint8)
+            if buffer.nbytes and not view.covers():
+                self.backend.read(buffer.mem, 0, host)
+                self.counters["host_reads"] += 1
+            seen: Array = np.ndarray(view.ghost.shape, result.dtype, host, view.offset, view.ghost.strides)
+            seen[...] = result
+            if buffer.nbytes:
+                self.backend.write(buffer.mem, 0, host)
+                self.counters["host_writes"] += 1
+            return
+        if buffer.mem is None and view.covers() and result.flags.owndata and result.strides == view.ghost.strides:
+            buffer.mem = host_memory(result)
+            return
+        self.ensure(buffer)
+        self._reground(view)[...] = result
+
+
+def operand(view: View) -> Operand:
+    """Return a view as natives see it."""
+    geometry = view.ghost
+    offset = view.offset if geometry.size else 0  # an empty view may begin past the end
+    return Operand(view.buffer.mem, offset, geometry.strides, geometry.shape, geometry.dtype)

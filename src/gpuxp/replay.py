@@ -1,0 +1,103 @@
+"""What a flush does to one tape, ready to be done again: plans bound to geometries, found by all that they depend on.
+
+A plan serves every tape of its structure. A time loop records the same commands on arrays of the same sizes over and
+over: then the loops, the places of their operands and the launches are the same too; only buffers and scalars change.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from .backends.base import Placed
+from .config import config
+from .schedule import Loop, Step
+from .storage import Buffer, View
+from .tape import Node
+from .tracing import Trace
+
+_KEPT = 1 << 14  # commands of the tapes that are remembered, in all
+
+
+class Act:
+    """One step over one geometry; everything is named by its position on the tape."""
+
+    __slots__ = ("buffers", "dead", "joint", "launch", "loop", "nodes", "scalars", "shared")
+
+    def __init__(self, step: Step, loop: Loop | None, buffers: tuple[int, ...]) -> None:
+        self.nodes, self.scalars, self.dead, self.shared = step.nodes, step.scalars, step.dead, step.shared
+        self.loop = loop  # None: a library call, of the only node
+        self.buffers = buffers  # of the parameters
+        self.launch: Placed | None = None  # made when it first runs
+        # this act and the next as one pass; None: not looked for yet, False: there is none
+        self.joint: Any = None if step.shared else False
+
+
+def bind(trace: Trace, steps: Sequence[Step]) -> list[Act]:
+    """Return the steps of a plan over the geometry of a trace."""
+    return [
+        Act(step, None if step.kernel is None else step.loop(trace), tuple([trace.buffer_of[p] for p in step.params]))
+        for step in steps
+    ]
+
+
+class Survey(NamedTuple):
+    """What there is to know of a tape before it is planned."""
+
+    key: tuple[Any, ...]  # all that its acts depend on
+    buffers: list[Buffer]  # in order of appearance, as a trace numbers them
+    wanted: list[bool]  # which of them somebody can still see afterwards
+
+
+def survey(nodes: Sequence[Node], later: Sequence[Node] = ()) -> Survey:
+    """Look over a tape, once; what `later` commands use is wanted.
+
+    Hazards and loops follow from the views' geometry. The sizes of buffers do not matter: where a write covers a
+    shorter buffer, so that earlier ones are dead, nothing on the tape touches more of a longer one.
+    """
+    places: dict[Buffer, int] = {}
+    place = places.setdefault
+    parts: list[Any] = []
+    add = parts.append
+    for node in nodes:
+        ins = node.ins
+        parts += (node.op, node.kind, node.attr, node.loop, node.shape, len(ins))
+        for value in (*ins, *node.outs):
+            if type(value) is View:
+                add(place(value.buffer, len(places)))
+                add(value._key or value.key)
+            else:
+                add(None)
+    buffers = list(places)
+    used = {view.buffer for node in later for view in (*node.outs, *node.reads())} if later else ()
+    wanted = [b.wanted or b in used for b in buffers]
+    return Survey((tuple(parts), tuple(wanted), config.fusion, config.tile, config.tier), buffers, wanted)
+
+
+class Scripts:
+    """The acts of the tapes that were run of late."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[Any, ...], tuple[list[Act], int]] = OrderedDict()
+        self._held = 0
+
+    def get(self, key: tuple[Any, ...]) -> list[Act] | None:
+        """Return the acts of a tape that was run before."""
+        found = self._known.get(key)
+        if found is None:
+            return None
+        self._known.move_to_end(key)
+        return found[0]
+
+    def keep(self, key: tuple[Any, ...], acts: list[Act], nodes: int) -> None:
+        """Remember the acts of a tape, and forget those not used for longest."""
+        self._known[key] = acts, nodes
+        self._held += nodes
+        while self._held > _KEPT and len(self._known) > 1:
+            self._held -= self._known.popitem(last=False)[1][1]
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._known.clear()
+        self._held = 0
