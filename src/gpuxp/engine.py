@@ -87,7 +87,7 @@ class Engine:
         """Give back the memory of what nothing reads any more."""
         for number in act.dead:
             buffer = buffers[number]
-            if not (buffer.foreign or buffer.exports):
+            if buffer.mem is not None and not (buffer.foreign or buffer.exports):
                 if buffer.made == self.epoch and self.host_visible and buffer.nbytes <= _SPARE:
                     self._spare.setdefault(buffer.nbytes, []).append((buffer.mem, buffer.address))
                 buffer.mem, buffer.address = None, 0
