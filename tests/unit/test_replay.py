@@ -186,13 +186,18 @@ def test_a_tape_is_numbered_as_its_trace_is(pair: Any, monkeypatch: pytest.Monke
 
 
 def test_settings_that_change_the_launches() -> None:
-    run = _scaled(2.0)
+    run, counters = _scaled(2.0), RUNTIME.backend.caps.counters
     assert not differs(run)
-    for settings in ({"fusion": False}, {"tile": 7}, {"tier": "interpreter"}, {"tier": "compiled"}, {"verify": True}):
+    for settings, kernels in (({"fusion": False}, 2), ({"tile": 7}, 1), ({"verify": True}, 1)):
         before = RUNTIME.stats()["kernels"]
         with np.configure(**settings):  # type: ignore[arg-type]
             assert not differs(run)
-        assert RUNTIME.stats()["kernels"] - before == (2 if settings == {"fusion": False} else 1)
+        assert RUNTIME.stats()["kernels"] - before == kernels
+    for tier, compiled_launches in (("compiled", 1), ("interpreter", 0), ("compiled", 1)):
+        launched = counters["compiled_launches"]
+        with np.configure(tier=tier):
+            assert not differs(run)
+        assert counters["compiled_launches"] - launched == compiled_launches
 
 
 def test_a_failure_is_not_repeated() -> None:
