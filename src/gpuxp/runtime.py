@@ -198,7 +198,9 @@ class Runtime(Engine):
         """Plan and run commands, until `arrived` fills; return those that have not run."""
         try:
             found = survey(nodes, rest)
-            acts = self._scripts.get(found.key) or self._scripted(nodes, found)
+            acts = self._scripts.get(found.key)
+            if acts is None:
+                acts = self._scripted(nodes, found)
         except Exception as error:
             poison(nodes, error)
             return ()

@@ -285,5 +285,10 @@ def test_what_is_kept_is_bounded() -> None:
             numpy.asarray(data(np, n + 1) * 2 + 1)
     assert len(RUNTIME._scripts._known) == 15
     assert RUNTIME._scripts._held == 30
+    for _ in range(3):
+        data(np) + 1  # nobody wants it: there is nothing to do, which is remembered too
+        np.evaluate()
+    assert len(RUNTIME._scripts._known) == 16
+    assert RUNTIME._scripts._held == 31
     RUNTIME.forget()
     assert not RUNTIME._scripts._held
