@@ -319,7 +319,7 @@ def _loop(ufunc: np.ufunc, values: Sequence[Any]) -> tuple[DType, ...]:
     return dtypes.resolve(ufunc, tuple([type(v) if type(v) in PYTHON_SCALARS else v.dtype for v in values]))
 
 
-def ready(values: Sequence[Any], weak: tuple[type, ...] = PYTHON_SCALARS) -> tuple[Runtime, list[Any]] | None:
+def plain_operands(values: Sequence[Any], weak: tuple[type, ...] = PYTHON_SCALARS) -> tuple[Runtime, list[Any]] | None:
     """Return the runtime of some operands, and them as NumPy takes them; None if not all are small and there.
 
     Python scalars (`weak`) and values stay scalars.
@@ -346,7 +346,7 @@ def ready(values: Sequence[Any], weak: tuple[type, ...] = PYTHON_SCALARS) -> tup
 
 def into(row: Elementwise, operands: Sequence[Any], out: ndarray) -> bool:
     """Apply a row to small arrays, into another one; tell whether it was done."""
-    found = None if row.own_kinds or out._state != WRITEABLE else ready((*operands, out))
+    found = None if row.own_kinds or out._state != WRITEABLE else plain_operands((*operands, out))
     if found is None or is_pending(out):
         return False
     runtime, values = found
