@@ -38,6 +38,7 @@ _EXTREMES = ("maximum", "minimum")
 _OPERATORS = {"add": operator.add, "multiply": operator.mul}
 _TOTALS = frozenset({*_EXTREMES, *_OPERATORS})  # what compiled code combines
 _SCALARS = 16
+_setitem: Any = operator.setitem
 _PLAIN = 1 << 20  # elements of what NumPy combines on one thread
 
 
@@ -114,11 +115,14 @@ def binary(row: Elementwise, otherwise: Callable[[Any, Any], Any]) -> Callable[[
             size = most = y.size
         else:
             return otherwise(a, b)
+        if size == 1 and on_scalars is not None and type(x) in _REAL and type(y) in _REAL:
+            runtime.direct_calls += 1
+            try:
+                return adopted(runtime, quietly.run(on_scalars, x, y))
+            except RuntimeError:  # as in `quiet_call`
+                return adopted(runtime, on_scalars(x, y))
         call, large = fn, False
-        if size == 1:
-            if on_scalars is not None and type(x) in _REAL and type(y) in _REAL:
-                call = on_scalars
-        elif strict or size > config.small:
+        if size > config.small or strict:
             if type(a) is ndarray is type(b) and x.shape != y.shape:
                 if strict or too_large((x, y)):
                     return otherwise(a, b)
@@ -386,7 +390,10 @@ def write(target: ndarray, key: Any, value: Any) -> bool:
                 memory, key = spot, ...
     elif type(value) not in PYTHON_SCALARS and type(value) is not bool:
         return False
-    quiet_call(operator.setitem, memory, key, plain)
+    try:
+        quietly.run(_setitem, memory, key, plain)
+    except RuntimeError:  # as in `quiet_call`
+        memory[key] = plain
     return True
 
 
