@@ -211,9 +211,7 @@ def concatenate(
     default = out is dtype is None and casting == "same_kind"
     found = plain_operands(arrays, ()) if default and isinstance(arrays, (list, tuple)) else None
     if found is not None:
-        runtime, there = found
-        if runtime.at_once(sum([v.size for v in there])):
-            return adopted(runtime, quiet_call(NUMPY.concatenate, there, axis))
+        return adopted(found[0], quiet_call(NUMPY.concatenate, found[1], axis))
     parts = _arrays("concatenate", arrays)
     if not parts:
         raise ValueError("need at least one array to concatenate")
@@ -276,8 +274,7 @@ def stack(arrays: Any, /, axis: int = 0, out: Any = None, *, dtype: Any = None, 
     found = plain_operands(arrays, ()) if default and isinstance(arrays, (list, tuple)) else None
     if found is not None:
         runtime, there = found
-        shapes = {v.shape for v in there}
-        if len(shapes) == 1 and runtime.at_once(len(there) * there[0].size):
+        if len({v.shape for v in there}) == 1:
             place = _axis(operator.index(axis), there[0].ndim + 1)
             key = (*(slice(None),) * place, None)
             return adopted(runtime, quiet_call(NUMPY.concatenate, [v[key] for v in there], place))

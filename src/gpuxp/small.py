@@ -309,8 +309,14 @@ def _packed(row: Elementwise, a: ndarray) -> HostArray | None:
 
 def _alike(*values: Any) -> bool:
     """Whether the arrays among operands are contiguous and of one shape: all loops of NumPy agree then."""
-    arrays = [v for v in values if type(v) not in PYTHON_SCALARS]
-    return len({v.shape for v in arrays}) == 1 and all(v.flags.c_contiguous for v in arrays)
+    shape = None
+    for value in values:
+        if type(value) not in PYTHON_SCALARS:
+            own = value.shape
+            if (shape is not None and own != shape) or not value.flags.c_contiguous:
+                return False
+            shape = own
+    return True
 
 
 def _differs(row: Elementwise, *values: Any) -> bool:
