@@ -18,7 +18,6 @@ from gpuxp.geometry import DISJOINT, IDENTICAL
 from gpuxp.kernel import Kernel
 
 # modules whose names the namespace gives to its functions
-array: Any = importlib.import_module("gpuxp.array")
 ufunc: Any = importlib.import_module("gpuxp.ufunc")
 small: Any = importlib.import_module("gpuxp.small")
 
@@ -36,7 +35,6 @@ _memory_order = geometry.memory_order
 _collapse = geometry.collapse
 _box = tiles.Grid.box
 _add = fusing._Group.add
-_layout = array.layout
 
 
 class _Facade:
@@ -253,8 +251,8 @@ MUTANTS: dict[str, list[Patch]] = {
     "values are loaded again": [(schedule._Lowering, "_read", _stale_read)],
     "instructions of two dtypes are one": [(schedule._Lowering, "emit", _careless_emit)],
     "copies of inputs are dropped by a flush": [(ufunc, "_untangled", _lost_copies)],
-    "results lie in C order": [(module, "layout", lambda *a, **k: None) for module in (array, ufunc, small)],
-    "axes in the wrong order": [(array, "memory_order", _reversed_order)],
+    "results lie in C order": [(module, "layout", lambda *a, **k: None) for module in (geometry, ufunc, small)],
+    "axes in the wrong order": [(geometry, "memory_order", _reversed_order)],
     "broadcast dimensions are merged": [(schedule, "collapse", _merge_all)],
     "the last element is left out": [(tiles.Grid, "box", _short_last_box)],
     "every op may write over its operands": [(tiles, "_may_overwrite", _always)],
