@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import dtypes
-from .config import config
 from .devices import Device, runtime_of
 from .dtypes import FLOAT64, DType
 from .errors import unsupported_dtype
@@ -220,21 +219,21 @@ class ndarray:  # noqa: N801 - NumPy's name
         return shape[0]
 
     def __bool__(self) -> bool:
-        return bool(_seen(self))
+        return bool(_scalar(self))
 
     def __int__(self) -> int:
-        return int(_seen(self))
+        return int(_scalar(self))
 
     def __float__(self) -> float:
-        return float(_seen(self))
+        return float(_scalar(self))
 
     def __complex__(self) -> complex:
-        return complex(_seen(self))
+        return complex(_scalar(self))
 
     def __index__(self) -> int:
         if self.ndim or self.dtype.kind not in "iu":
             raise TypeError("only integer scalar arrays can be converted to a scalar index")
-        return int(_seen(self))
+        return int(_scalar(self))
 
     def __hash__(self) -> int:
         if self._state != VALUE:
@@ -260,11 +259,11 @@ class ndarray:  # noqa: N801 - NumPy's name
 
     def item(self, *index: Any) -> Any:
         """Return one element as a Python scalar."""
-        return _seen(self).item(*index)
+        return _scalar(self).item(*index)
 
     def tolist(self) -> Any:
         """Return the elements as nested lists of Python scalars."""
-        return _seen(self).tolist()
+        return _scalar(self).tolist()
 
     def tobytes(self, order: Any = "C") -> bytes:
         """Return the elements' bytes."""
@@ -337,11 +336,9 @@ def _introduce(array: ndarray) -> View:
 def _cell(array: ndarray) -> HostArray:
     """Return the memory of an array that holds a scalar of NumPy's."""
     with array._runtime.lock:
-        own = array._own
-        if own is None:  # introduced by another thread meanwhile
-            return array._view.ghost
-        array._own = own = _asarray(own)
-        return own
+        if array._own is not None:  # else another thread has introduced it meanwhile
+            array._own = _asarray(array._own)
+    return array._ghost
 
 
 def contents(array: ndarray) -> HostArray | None:
@@ -363,21 +360,6 @@ def at_hand(arrays: Sequence[ndarray]) -> list[HostArray] | None:
         if not array._runtime.at_once(array.size):
             return None
         own = contents(array)
-        if own is None:
-            return None
-        found.append(own)
-    return found
-
-
-def ready(arrays: Sequence[ndarray], waiting: bool) -> list[HostArray] | None:
-    """Return the contents of arrays of any size, if they are there or may be waited for; None where commands go on."""
-    if config.small == 0:
-        return None
-    found = []
-    for array in arrays:
-        own = contents(array)
-        if own is None and waiting and array._runtime.host_visible:
-            own = host(array)
         if own is None:
             return None
         found.append(own)
@@ -462,19 +444,13 @@ def host(array: ndarray) -> HostArray:
     return array._runtime.host(array._view)
 
 
-def _seen(array: ndarray) -> Any:
-    """Return the contents for reading, those of a value as they are."""
-    own = array._own
-    return own if own is not None and array._owner is None else host(array)
-
-
 def host_operand(array: ndarray) -> Any:
     """Return the contents as NumPy's functions get them: a value as a scalar, for which they have their own rules."""
     return _scalar(array) if array._state == VALUE else host(array)
 
 
 def _scalar(array: ndarray) -> Any:
-    """Return the contents of an array, those of a 0-d one as a scalar of NumPy's."""
+    """Return the contents for reading, those of a 0-d array as a scalar of NumPy's."""
     own = array._own
     return own if own is not None and type(own) is not _HOST else host(array)[()]
 

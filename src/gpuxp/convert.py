@@ -13,6 +13,8 @@ from .array import (
     READ_ONLY,
     VALUE,
     WRITEABLE,
+    HostArray,
+    contents,
     copy_of,
     fresh,
     held,
@@ -20,7 +22,6 @@ from .array import (
     host_operand,
     make,
     ndarray,
-    ready,
     wrap,
 )
 from .config import config
@@ -219,7 +220,7 @@ def library(
     """
     runtime = runtime_for(name, ins)
     small = math.prod(shape) <= config.small
-    there = ready(ins, small)
+    there = _ready(ins, small)
     if there is not None:
         runtime.counters["library_calls"] += 1
         leave_cores()
@@ -233,6 +234,21 @@ def library(
     loop = (*(v.ghost.dtype for v in views), dtype)
     runtime.record(Node(name, LIBRARY, (out._view,), views, loop, shape, tuple(parameters.items()), fn=fn))
     return out
+
+
+def _ready(arrays: Sequence[ndarray], waiting: bool) -> list[HostArray] | None:
+    """Return the contents of arrays of any size, if they are there or may be waited for; None where commands go on."""
+    if config.small == 0:
+        return None
+    found = []
+    for array in arrays:
+        own = contents(array)
+        if own is None and waiting and array._runtime.host_visible:
+            own = host(array)
+        if own is None:
+            return None
+        found.append(own)
+    return found
 
 
 def _no_room() -> None:

@@ -28,7 +28,7 @@ from .creation import zeros
 from .dtypes import NUMPY
 from .errors import AxisError
 from .geometry import Ghost, Shape, broadcast_shapes, ghost, joined_order, layout, layout_like, strides_in_order
-from .small import ready
+from .small import plain_operands
 from .threads import quiet_call
 from .ufunc import assign, into
 
@@ -209,11 +209,9 @@ def concatenate(
     array([0., 1., 1.])
     """
     default = out is dtype is None and casting == "same_kind"
-    found = ready(arrays, ()) if default and isinstance(arrays, (list, tuple)) else None
+    found = plain_operands(arrays, ()) if default and isinstance(arrays, (list, tuple)) else None
     if found is not None:
-        runtime, there = found
-        if runtime.at_once(sum([v.size for v in there])):
-            return adopted(runtime, quiet_call(NUMPY.concatenate, there, axis))
+        return adopted(found[0], quiet_call(NUMPY.concatenate, found[1], axis))
     parts = _arrays("concatenate", arrays)
     if not parts:
         raise ValueError("need at least one array to concatenate")
@@ -273,11 +271,10 @@ def _axis(axis: int, ndim: int) -> int:
 def stack(arrays: Any, /, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: Any = "same_kind") -> ndarray:
     """Join arrays of one shape along a new axis."""
     default = out is dtype is None and casting == "same_kind"
-    found = ready(arrays, ()) if default and isinstance(arrays, (list, tuple)) else None
+    found = plain_operands(arrays, ()) if default and isinstance(arrays, (list, tuple)) else None
     if found is not None:
         runtime, there = found
-        shapes = {v.shape for v in there}
-        if len(shapes) == 1 and runtime.at_once(len(there) * there[0].size):
+        if len({v.shape for v in there}) == 1:
             place = _axis(operator.index(axis), there[0].ndim + 1)
             key = (*(slice(None),) * place, None)
             return adopted(runtime, quiet_call(NUMPY.concatenate, [v[key] for v in there], place))

@@ -38,6 +38,7 @@ _EXTREMES = ("maximum", "minimum")
 _OPERATORS = {"add": operator.add, "multiply": operator.mul}
 _TOTALS = frozenset({*_EXTREMES, *_OPERATORS})  # what compiled code combines
 _SCALARS = 16
+_setitem: Any = operator.setitem
 _PLAIN = 1 << 20  # elements of what NumPy combines on one thread
 
 
@@ -114,11 +115,14 @@ def binary(row: Elementwise, otherwise: Callable[[Any, Any], Any]) -> Callable[[
             size = most = y.size
         else:
             return otherwise(a, b)
+        if size == 1 and on_scalars is not None and type(x) in _REAL and type(y) in _REAL:
+            runtime.direct_calls += 1
+            try:
+                return adopted(runtime, quietly.run(on_scalars, x, y))
+            except RuntimeError:  # as in `quiet_call`
+                return adopted(runtime, on_scalars(x, y))
         call, large = fn, False
-        if size == 1:
-            if on_scalars is not None and type(x) in _REAL and type(y) in _REAL:
-                call = on_scalars
-        elif strict or size > config.small:
+        if size > config.small or strict:
             if type(a) is ndarray is type(b) and x.shape != y.shape:
                 if strict or too_large((x, y)):
                     return otherwise(a, b)
@@ -305,8 +309,14 @@ def _packed(row: Elementwise, a: ndarray) -> HostArray | None:
 
 def _alike(*values: Any) -> bool:
     """Whether the arrays among operands are contiguous and of one shape: all loops of NumPy agree then."""
-    arrays = [v for v in values if type(v) not in PYTHON_SCALARS]
-    return len({v.shape for v in arrays}) == 1 and all(v.flags.c_contiguous for v in arrays)
+    shape = None
+    for value in values:
+        if type(value) not in PYTHON_SCALARS:
+            own = value.shape
+            if (shape is not None and own != shape) or not value.flags.c_contiguous:
+                return False
+            shape = own
+    return True
 
 
 def _differs(row: Elementwise, *values: Any) -> bool:
@@ -319,7 +329,7 @@ def _loop(ufunc: np.ufunc, values: Sequence[Any]) -> tuple[DType, ...]:
     return dtypes.resolve(ufunc, tuple([type(v) if type(v) in PYTHON_SCALARS else v.dtype for v in values]))
 
 
-def ready(values: Sequence[Any], weak: tuple[type, ...] = PYTHON_SCALARS) -> tuple[Runtime, list[Any]] | None:
+def plain_operands(values: Sequence[Any], weak: tuple[type, ...] = PYTHON_SCALARS) -> tuple[Runtime, list[Any]] | None:
     """Return the runtime of some operands, and them as NumPy takes them; None if not all are small and there.
 
     Python scalars (`weak`) and values stay scalars.
@@ -346,7 +356,7 @@ def ready(values: Sequence[Any], weak: tuple[type, ...] = PYTHON_SCALARS) -> tup
 
 def into(row: Elementwise, operands: Sequence[Any], out: ndarray) -> bool:
     """Apply a row to small arrays, into another one; tell whether it was done."""
-    found = None if row.own_kinds or out._state != WRITEABLE else ready((*operands, out))
+    found = None if row.own_kinds or out._state != WRITEABLE else plain_operands((*operands, out))
     if found is None or is_pending(out):
         return False
     runtime, values = found
@@ -386,7 +396,10 @@ def write(target: ndarray, key: Any, value: Any) -> bool:
                 memory, key = spot, ...
     elif type(value) not in PYTHON_SCALARS and type(value) is not bool:
         return False
-    quiet_call(operator.setitem, memory, key, plain)
+    try:
+        quietly.run(_setitem, memory, key, plain)
+    except RuntimeError:  # as in `quiet_call`
+        memory[key] = plain
     return True
 
 

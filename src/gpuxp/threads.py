@@ -65,11 +65,12 @@ def quiet(fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         state.active = False
 
 
-def quiet_call(fn: Callable[..., T], *args: Any) -> T:
-    """Do the same for a C function, which calls no Python: the cheapest way."""
+def quiet_call(*call: Any) -> Any:
+    """Do the same for a C function, which calls no Python: the cheapest way, for a tuple is passed on as it is."""
     try:
-        return quietly.run(fn, *args)
-    except RuntimeError:  # this thread is in the context already (or `fn` raises it again)
+        return quietly.run(*call)
+    except RuntimeError:  # this thread is in the context already (or the function raises it again)
+        fn, *args = call
         return fn(*args)
 
 

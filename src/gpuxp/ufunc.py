@@ -28,7 +28,7 @@ from .errors import mixed_devices
 from .geometry import Shape, broadcast_shapes, broadcasts_to, layout
 from .ops import ELEMENTWISE, Elementwise
 from .recipes import Recipes
-from .small import PYTHON_SCALARS, apply_row, binary, in_order, ready, too_large, unary
+from .small import PYTHON_SCALARS, apply_row, binary, in_order, plain_operands, too_large, unary
 from .storage import View
 from .tape import MAP, Node, clashes
 from .threads import quiet, quiet_call
@@ -130,7 +130,7 @@ class ufunc:  # noqa: N801 - NumPy's name
 
     def _direct(self, operands: Sequence[Any]) -> ndarray | None:
         """Run small operands at once, by the same function that runs a tile."""
-        found = ready(operands)
+        found = plain_operands(operands)
         if found is None or too_large(found[1]):
             return None
         runtime, values = found
@@ -378,7 +378,7 @@ def choose(runtime: Runtime, target: View, mask: ndarray, value: Any, other: Vie
 
 def select(condition: Any, x: Any, y: Any) -> ndarray:
     """Return elements of `x` where `condition` is true, of `y` elsewhere."""
-    found = ready((condition, x, y))
+    found = plain_operands((condition, x, y))
     if found is not None and not too_large(found[1]):
         return adopted(found[0], quiet_call(np.where, *found[1]))
     again = _SELECT.record((condition, x, y))
@@ -390,7 +390,7 @@ def select(condition: Any, x: Any, y: Any) -> ndarray:
         mask = UFUNCS["not_equal"](mask, 0)
     operands = [a if type(a) is ndarray or type(a) in PYTHON_SCALARS else as_operand(a, runtime) for a in (x, y)]
     arrays = [a for a in (mask, *operands) if type(a) is ndarray]
-    found = ready((mask, *operands))
+    found = plain_operands((mask, *operands))
     if found is not None and not too_large(found[1]):
         return adopted(runtime, quiet_call(np.where, *found[1]))
     dtype = dtypes.resolve(np.add, tuple(a.dtype if type(a) is ndarray else type(a) for a in operands))[-1]

@@ -252,7 +252,7 @@ MUTANTS: dict[str, list[Patch]] = {
     "values are loaded again": [(schedule._Lowering, "_read", _stale_read)],
     "instructions of two dtypes are one": [(schedule._Lowering, "emit", _careless_emit)],
     "copies of inputs are dropped by a flush": [(ufunc, "_untangled", _lost_copies)],
-    "results lie in C order": [(module, "layout", lambda *a, **k: None) for module in (ufunc, small)],
+    "results lie in C order": [(module, "layout", lambda *a, **k: None) for module in (geometry, ufunc, small)],
     "axes in the wrong order": [(geometry, "memory_order", _reversed_order)],
     "broadcast dimensions are merged": [(schedule, "collapse", _merge_all)],
     "the last element is left out": [(tiles.Grid, "box", _short_last_box)],
