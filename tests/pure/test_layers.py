@@ -38,7 +38,7 @@ LAYERS = [
     "array",
     "exports recipes",
     "convert",
-    "small",
+    "small combining",
     "ufunc",
     "operators gathering",
     "derived",
