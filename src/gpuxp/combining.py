@@ -155,9 +155,8 @@ def _along(op: str, runtime: Runtime, values: HostArray) -> HostArray:
             columns = direct.columns(op, dtype, across == dtype.itemsize).wanted(size, columns=True)
             if columns is not None:
                 return quiet_call(columns, values) if values.shape[-2] <= BLOCK else _by_blocks(columns, values)
-    if rows:
-        return quiet(fold, op, values.T[:, :, None])[:, 0]
-    return quiet(fold, op, values) if values.ndim == 3 else quiet(fold, op, values[None])[0]
+    found = quiet(fold, op, values.T[:, :, None] if rows else values.reshape(-1, *values.shape[-2:]))
+    return found.flatten() if values.ndim == 2 else found.copy()  # of memory that may be as large as `values`
 
 
 def _by_blocks(columns: Any, values: HostArray) -> HostArray:
@@ -288,6 +287,11 @@ def variance(a: Any, axis: Axis, keepdims: bool, ddof: float, root: bool) -> nda
     return _statistic(_variance, a, axis, keepdims, ddof, root)
 
 
+def root_of_squares(a: Any, axis: Axis, keepdims: bool) -> ndarray | None:
+    """Return the square root of the sum of squares at once; None: others find it."""
+    return _statistic(_root_of_squares, a, axis, keepdims)
+
+
 def _statistic(fn: Any, a: Any, axis: Axis, keepdims: bool, *settings: Any) -> ndarray | None:
     x = there(a)
     if x is None or not x.ndim:
@@ -321,6 +325,11 @@ def _variance(
         found = quiet_call(np.sqrt, found)
     final = square.dtype if final.kind == "c" else final
     return found if found.dtype == final else quiet_call(found.astype, final)
+
+
+def _root_of_squares(runtime: Runtime, x: HostArray, axes: tuple[int, ...], n: int, keepdims: bool) -> Any:
+    squares = quiet_call(np.multiply, x, x)
+    return quiet_call(np.sqrt, combined(_ADD, runtime, squares, axes, x.dtype, keepdims))
 
 
 def _squares(x: HostArray) -> HostArray:

@@ -107,6 +107,19 @@ def test_no_kernel_and_its_bits(
     assert found == want
 
 
+@pytest.mark.parametrize("dtype", "iefd")
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("axis", [None, 0, -1])
+@pytest.mark.parametrize("keepdims", [False, True])
+def test_norms(dtype: str, order: str, axis: Any, keepdims: bool) -> None:
+    a = laid_out(values((30, 40), dtype, 1), order)
+    found, kernels = launched(lambda: np.linalg.norm(a, axis=axis, keepdims=keepdims))
+    assert kernels == 0
+    with np.configure(small=0):
+        want, _ = launched(lambda: np.linalg.norm(a, axis=axis, keepdims=keepdims))
+    assert found == want
+
+
 @pytest.mark.parametrize("name", [*PLACES, *RUNNING])
 @pytest.mark.parametrize("dtype", "?ild")
 @pytest.mark.parametrize("order", ORDERS)
