@@ -309,6 +309,8 @@ def _extreme_place(name: str, x: ndarray, axis: int | None, keepdims: bool) -> n
     if not x.shape[axis]:
         raise ValueError(f"attempt to get {name} of an empty sequence")
     found = derived.extreme_place({"argmax": "maximum", "argmin": "minimum"}[name], x, axis)
+    if not found._ghost.flags.c_contiguous:  # as those of other reductions may be, but not NumPy's
+        found = copy_of(found, order="C")
     return found.reshape(kept) if keepdims else found
 
 

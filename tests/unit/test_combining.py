@@ -135,6 +135,17 @@ def test_what_numpy_does_whole(name: str, dtype: str, order: str) -> None:
             assert found.shape == want.shape
 
 
+@pytest.mark.parametrize("name", PLACES)
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("small", [0, 16384])
+def test_places_lie_in_c_order(name: str, axis: int, small: int) -> None:
+    x = values((6, 4, 5), "i", 1)
+    with np.configure(small=small):
+        found = getattr(np, name)(np.asarray(numpy.asfortranarray(x)), axis=axis)
+        assert found.strides == getattr(numpy, name)(x, axis=axis).strides
+        assert (numpy.asarray(found) == getattr(numpy, name)(x, axis=axis)).all()
+
+
 @given(
     st.sampled_from(["add", "multiply", "maximum", "minimum"]), st.sampled_from("fd"), st.booleans(),
     st.integers(1, 140) | st.sampled_from([255, 256, 257, 2047, 2048]), st.integers(1, 140), st.integers(0, 99),
