@@ -9,6 +9,7 @@ import numpy as np
 
 from . import dtypes
 from .array import READ_ONLY, VALUE, at_hand, copy_of, host, ndarray, root, view_of, wrap
+from .combining import normalize_axes
 from .convert import as_operand, asarray, host_call, library, runtime_for
 from .creation import zeros_like
 from .dtypes import DType
@@ -16,7 +17,6 @@ from .geometry import broadcast_shapes, ghost
 from .manipulation import concatenate, ravel
 from .operators import divmod_
 from .reductions import all as all_
-from .reductions import normalize_axes
 from .threads import quiet_call
 from .ufunc import UFUNCS, into, select
 

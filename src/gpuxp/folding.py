@@ -16,8 +16,14 @@ _FEW = 64  # so many rows of lanes are transposed before they are halved
 
 def fold(op: str, values: Array) -> Array:
     """Reduce ``(outer, n, inner)`` along the middle axis, n > 0, to ``(outer, inner)``."""
-    if values.shape[1] <= LANES and values.size <= _SMALL:
-        return without_negative_zero(op, halve(op, np.array(values.transpose(1, 0, 2), order="C")))
+    outer, n, inner = values.shape
+    if n <= LANES and (values.size <= _SMALL or (inner == 1 and outer > _FEW)):
+        count = max(_SMALL // (n * inner), 1)
+        parts = [
+            halve(op, np.array(values[start : start + count].transpose(1, 0, 2), order="C"))
+            for start in range(0, outer, count)
+        ]
+        return without_negative_zero(op, parts[0] if len(parts) == 1 else np.concatenate(parts))
     while values.shape[1] > 1:
         values = fold_blocks(op, values)
     return without_negative_zero(op, values[:, 0])

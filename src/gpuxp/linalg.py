@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from . import products
+from . import combining, products
 from .array import ndarray
 from .convert import as_operand, host_call, runtime_for
 from .dtypes import NUMPY
@@ -133,7 +133,8 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> n
     a = as_operand(x, runtime_for("norm", (x,)))
     if ord in (None, 2) and a.dtype.kind in "fiu" and (axis is None and ord is None or isinstance(axis, int)):
         values = a.astype(float) if a.dtype.kind in "iu" else a
-        return UFUNCS["sqrt"](_sum(values * values, axis=axis, keepdims=keepdims))
+        there = combining.root_of_squares(values, axis, keepdims)
+        return UFUNCS["sqrt"](_sum(values * values, axis=axis, keepdims=keepdims)) if there is None else there
     own = _norm(a, ord, axis, keepdims) if _elsewhere(a) else None
     found: ndarray = host_call("linalg.norm", np.linalg.norm, a, ord, axis, keepdims) if own is None else own
     return found

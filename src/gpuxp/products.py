@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from .array import copy_of, ndarray
+from .combining import Axis
 from .creation import eye
 from .elementwise import matmul
 from .manipulation import broadcast_to, moveaxis, stack
-from .reductions import Axis
 from .reductions import any as _any
 from .reductions import max as _max
 from .reductions import min as _min

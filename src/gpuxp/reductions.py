@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import derived, dtypes, small
-from .array import VALUE, HostArray, at_hand, copy_of, fresh, held, host, ndarray, view_of, wrap
-from .config import config
+from . import combining, derived, dtypes
+from .array import VALUE, adopted, copy_of, fresh, host, ndarray, view_of, wrap
+from .combining import Axis, normalize_axes, result_strides
 from .convert import as_operand, host_call, runtime_for
-from .dtypes import BOOL, FLOAT32, FLOAT64, INTP, DType
+from .dtypes import BOOL, FLOAT32, INTP, DType
 from .gathering import flat
-from .geometry import Ghost, Shape, broadcast_shapes, memory_order, strides_in_order
+from .geometry import broadcast_shapes
 from .ops import reducible
 from .tape import REDUCE, Node
 from .threads import quiet
@@ -24,29 +23,18 @@ from .ufunc import UFUNCS, into, select, ufunc
 if TYPE_CHECKING:
     from .runtime import Runtime  # the engine is loaded with the first array
 
+_RUNNING = {"add": "cumsum", "multiply": "cumprod"}
 _SHORT = 32  # elements of a row that kernels reduce in registers
-
-Axis = int | Sequence[int] | None
-
-
-def normalize_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
-    """Return the axes as sorted non-negative integers; errors are NumPy's."""
-    if axis is None:
-        return tuple(range(ndim))
-    if type(axis) is int and -ndim <= axis < ndim:
-        return (axis % ndim,)
-    axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
-    return tuple(sorted(np.lib.array_utils.normalize_axis_tuple(tuple(operator.index(a) for a in axes), ndim)))
 
 
 def reduce(
     fn: ufunc, array: Any, axis: Axis, dtype: Any, out: Any, keepdims: bool, initial: Any = None, where: Any = True
 ) -> ndarray:
     """Reduce with a binary ufunc."""
-    if axis is None and where is True and type(array) is ndarray and dtype is out is initial is None:
-        found = small.total(fn.row, array)
+    if where is True and out is initial is None:
+        found = combining.reduced(fn.row, array, axis, dtype, keepdims)
         if found is not None:
-            return _kept(found, array.ndim) if keepdims else found
+            return found
     name = f"{fn.__name__}.reduce"
     if fn.nin != 2:
         raise ValueError("reduce only supported for binary functions")
@@ -69,11 +57,6 @@ def reduce(
         combined._state = result._state
         result = combined
     return _into(result, out, name)
-
-
-def _kept(value: ndarray, ndim: int) -> ndarray:
-    """Return the result of a total with the dimensions it was taken over."""
-    return held(value._runtime, host(value).reshape((1,) * ndim))
 
 
 def _into(result: ndarray, out: Any, name: str) -> ndarray:
@@ -108,9 +91,9 @@ def _reduced(fn: ufunc, x: ndarray, axes: tuple[int, ...], acc: DType, keepdims:
         extent = tuple(1 if a in axes else s for a, s in enumerate(x.shape) if keepdims or a not in axes)
         return wrap(runtime, np.full(extent, initial if initial is not None else 0, acc))
     inner = FLOAT32 if acc == np.float16 else acc
-    there = at_hand((x,)) if x.size <= config.small else None  # a kernel's order costs the host several passes
+    there = combining.there(x) if axes else None
     if there is not None:
-        result = wrap(runtime, quiet(_direct, fn, runtime, there[0], axes, inner, acc, kept))
+        result = adopted(runtime, quiet(combining.combined, fn.row, runtime, there, axes, acc))
     else:
         result = _record(fn, runtime, x, axes, inner, acc, kept)
     if not kept:
@@ -121,40 +104,12 @@ def _reduced(fn: ufunc, x: ndarray, axes: tuple[int, ...], acc: DType, keepdims:
     return result
 
 
-def _strides(x: Ghost, axes: tuple[int, ...], kept: Shape, itemsize: int) -> Shape | None:
-    """Return the strides of a result: its axes lie in memory as those of `x`; None means C order."""
-    if len(kept) < 2 or x.flags.c_contiguous:
-        return None
-    own = tuple(0 if n == 1 else s for a, (n, s) in enumerate(zip(x.shape, x.strides, strict=True)) if a not in axes)
-    return strides_in_order(kept, memory_order(len(kept), (own,)), itemsize)
-
-
-def _direct(
-    fn: ufunc, runtime: Runtime, value: HostArray, axes: tuple[int, ...], inner: DType, acc: DType, kept: Shape
-) -> HostArray:
-    """Reduce a small array at once, in the order that kernels have."""
-    if dtypes.is_exact(inner) or fn.row.name.startswith("logical"):
-        found = fn.numpy.reduce(value, axis=axes, dtype=None if fn.row.name.startswith("logical") else inner)
-        return np.asarray(found).astype(acc, copy=False)
-    order = (*(a for a in range(value.ndim) if a not in axes), *axes)
-    if not value.size:
-        return np.full(kept, fn.identity, acc)
-    flat = value.transpose(order).astype(inner, copy=False).reshape(math.prod(kept) if kept else 1, -1)
-    found = small.rows(fn.row.name, runtime, flat)
-    strides = _strides(value, axes, kept, acc.itemsize)
-    if strides is None:
-        return found.astype(acc, copy=False).reshape(kept)
-    result: HostArray = np.ndarray(kept, acc, strides=strides)
-    result[...] = found.reshape(kept)
-    return result
-
-
 def _record(
     fn: ufunc, runtime: Runtime, x: ndarray, axes: tuple[int, ...], inner: DType, acc: DType, kept: tuple[int, ...]
 ) -> ndarray:
     if not axes:
         return copy_of(x, acc)
-    result = fresh(runtime, kept, acc, _strides(x._ghost, axes, kept, acc.itemsize))
+    result = fresh(runtime, kept, acc, result_strides(x._ghost, axes, kept, acc.itemsize))
     loop = BOOL if fn.row.name.startswith("logical") else inner
     runtime.record(Node(fn.row.name, REDUCE, (result._view,), (x._view,), (loop,), x.shape, axes))
     return result
@@ -215,6 +170,9 @@ def all(a: Any, /, axis: Axis = None, out: Any = None, keepdims: bool = False, *
 
 def count_nonzero(a: Any, axis: Axis = None, *, keepdims: bool = False) -> ndarray:
     """Return how many elements over `axis` are not zero."""
+    found = combining.counted(a, axis, keepdims)
+    if found is not None:
+        return found
     x = as_operand(a, runtime_for("count_nonzero", (a,)))
     flags = x if x.dtype == BOOL else UFUNCS["not_equal"](x, 0)
     return sum(flags, axis=axis, dtype=INTP, keepdims=keepdims)
@@ -222,12 +180,10 @@ def count_nonzero(a: Any, axis: Axis = None, *, keepdims: bool = False) -> ndarr
 
 def _mean_dtype(x: ndarray, dtype: Any) -> tuple[DType, DType]:
     """Return the dtype to sum in and the dtype of the result."""
-    if dtype is not None:
-        wanted = dtypes.check(dtype, "mean")
-        return wanted, wanted
-    if x.dtype.kind in "biu":
-        return FLOAT64, FLOAT64
-    return (FLOAT32 if x.dtype == np.float16 else x.dtype), x.dtype
+    if dtype is None:
+        return combining.mean_dtypes(x.dtype)
+    wanted = dtypes.check(dtype, "mean")
+    return wanted, wanted
 
 
 def mean(
@@ -241,6 +197,10 @@ def mean(
     >>> float(np.mean(np.arange(5)))
     2.0
     """
+    if where is True and dtype is out is None:
+        found = combining.mean(a, axis, keepdims)
+        if found is not None:
+            return found
     x = as_operand(a, runtime_for("mean", (a,)))
     inner, final = _mean_dtype(x, dtype)
     total = _sum_in(inner, x, axis, keepdims, where)
@@ -274,7 +234,12 @@ def var(
     *, where: Any = True, mean: Any = None, correction: float | None = None,
 ) -> ndarray:  # fmt: skip
     """Return the variance over `axis`, divided by ``n - ddof`` (or ``n - correction``)."""
-    result, final = _var(a, axis, dtype, ddof if correction is None else correction, keepdims, where, mean)
+    ddof = ddof if correction is None else correction
+    if where is True and dtype is out is mean is None:
+        found = combining.variance(a, axis, keepdims, ddof, False)
+        if found is not None:
+            return found
+    result, final = _var(a, axis, dtype, ddof, keepdims, where, mean)
     return _final(result, final, out, "var")
 
 
@@ -305,11 +270,19 @@ def std(
     *, where: Any = True, mean: Any = None, correction: float | None = None,
 ) -> ndarray:  # fmt: skip
     """Return the standard deviation over `axis`, with ``n - ddof`` (or ``n - correction``) as divisor."""
-    result, final = _var(a, axis, dtype, ddof if correction is None else correction, keepdims, where, mean)
+    ddof = ddof if correction is None else correction
+    if where is True and dtype is out is mean is None:
+        found = combining.variance(a, axis, keepdims, ddof, True)
+        if found is not None:
+            return found
+    result, final = _var(a, axis, dtype, ddof, keepdims, where, mean)
     return _final(UFUNCS["sqrt"](result), final, out, "std")
 
 
 def _arg(name: str, a: Any, axis: int | None, out: Any, keepdims: bool) -> ndarray:
+    there = None if keepdims else combining.method(name, a, axis)
+    if there is not None:
+        return _into(there, out, name)
     x = as_operand(a, runtime_for(name, (a,)))
     runtime, fn = x._runtime, getattr(np, name)
     if not runtime.host_visible or _in_short_rows(x, axis):
@@ -336,6 +309,8 @@ def _extreme_place(name: str, x: ndarray, axis: int | None, keepdims: bool) -> n
     if not x.shape[axis]:
         raise ValueError(f"attempt to get {name} of an empty sequence")
     found = derived.extreme_place({"argmax": "maximum", "argmin": "minimum"}[name], x, axis)
+    if not found._ghost.flags.c_contiguous:  # as those of other reductions may be, but not NumPy's
+        found = copy_of(found, order="C")
     return found.reshape(kept) if keepdims else found
 
 
@@ -375,6 +350,9 @@ def _cumulative(name: str, fn: str, x: Any, axis: int | None, dtype: Any, includ
             raise ValueError(f"{name}: axis is needed for an array of {x.ndim} dimensions")
         axis = 0
     acc = dtypes.check(dtype, name) if dtype is not None else dtypes.resolve_reduction(UFUNCS[fn].numpy, x.dtype)
+    there = None if include_initial else combining.method(_RUNNING[fn], x, axis, acc)
+    if there is not None:
+        return _into(there, out, name)
     if x._runtime.host_visible:
         found = host_call(name, getattr(np, name), x, axis=axis, dtype=acc, include_initial=include_initial)
         return _into(found, out, name)
@@ -403,7 +381,11 @@ def cumulative_prod(
     return _cumulative("cumulative_prod", "multiply", x, axis, dtype, include_initial, out)
 
 
-def _running(name: str, fn: str, a: Any, axis: int | None, dtype: Any, out: Any) -> ndarray:
+def _running(fn: str, a: Any, axis: int | None, dtype: Any, out: Any) -> ndarray:
+    name = _RUNNING[fn]
+    there = combining.method(name, a, axis, dtype)
+    if there is not None:
+        return _into(there, out, name)
     x = as_operand(a, runtime_for(name, (a,)))
     if x._runtime.host_visible:
         return _into(host_call(name, getattr(np, name), x, axis, dtype), out, name)
@@ -414,12 +396,12 @@ def _running(name: str, fn: str, a: Any, axis: int | None, dtype: Any, out: Any)
 
 def cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> ndarray:
     """Return the running sums along `axis` (of the flattened array by default)."""
-    return _running("cumsum", "add", a, axis, dtype, out)
+    return _running("add", a, axis, dtype, out)
 
 
 def cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> ndarray:
     """Return the running products along `axis` (of the flattened array by default)."""
-    return _running("cumprod", "multiply", a, axis, dtype, out)
+    return _running("multiply", a, axis, dtype, out)
 
 
 amax, amin = max, min

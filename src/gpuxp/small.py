@@ -15,10 +15,8 @@ import numpy as np
 from . import dtypes
 from .array import WRITEABLE, HostArray, adopted, contents, is_pending, ndarray, root
 from .config import config
-from .dtypes import FLOAT64, DType
-from .folding import fold
+from .dtypes import DType
 from .geometry import broadcast_shapes, c_strides, layout
-from .kernel import BLOCK, LANES
 from .ops import ArrayBuilder, Elementwise
 from .threads import PARALLEL, quiet, quiet_call, quietly
 
@@ -34,12 +32,7 @@ _ON_SCALARS: dict[str, Any] = {
     "greater": operator.gt, "greater_equal": operator.ge, "negative": operator.neg, "absolute": operator.abs,
 }  # fmt: skip
 _REAL = frozenset({int, float, *(np.dtype(c).type for c in "bhilqBHILQfd")})
-_EXTREMES = ("maximum", "minimum")
-_OPERATORS = {"add": operator.add, "multiply": operator.mul}
-_TOTALS = frozenset({*_EXTREMES, *_OPERATORS})  # what compiled code combines
-_SCALARS = 16
 _setitem: Any = operator.setitem
-_PLAIN = 1 << 20  # elements of what NumPy combines on one thread
 
 
 def unary(row: Elementwise, otherwise: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -194,106 +187,6 @@ def augmented(row: Elementwise, otherwise: Callable[[ndarray, Any], Any]) -> Cal
         return a
 
     return apply
-
-
-def total(row: Elementwise, a: ndarray) -> ndarray | None:
-    """Combine all elements of an array that is there, to the bits of `gpuxp.kernel.combine`; None: others do it."""
-    x = contents(a)
-    if x is None or not x.size or not row.associative:
-        return None
-    runtime = a._runtime
-    if not _totals_now(runtime, x.size):
-        return None
-    kind = x.dtype.kind
-    if kind == "f":
-        found = _float_total(row, runtime, x)
-    elif (kind in "biu" or row.name.startswith("logical")) and x.size <= _PLAIN:
-        found = quiet_call(row.ufunc.reduce, x, None)
-    else:
-        found = None
-    if found is None:
-        return None
-    runtime.direct_calls += 1
-    return adopted(runtime, found)
-
-
-def _totals_now(runtime: Runtime, size: int) -> bool:
-    """Whether an array that is there is combined at once: seldom would anything fuse with that."""
-    if config.small == 0:
-        return False
-    return size <= max(config.small, config.middling) or (
-        runtime.direct is not None and size <= runtime.direct.most and runtime.reads_along()
-    )
-
-
-def _float_total(row: Elementwise, runtime: Runtime, x: HostArray) -> Any:
-    """Combine real numbers: by compiled code, or where the order cannot matter, or what is at most a block."""
-    if row.name.startswith("logical"):
-        return quiet_call(row.ufunc.reduce, x, None) if x.size <= _PLAIN else None
-    if x.dtype.itemsize == 2:
-        return None
-    if row.name in _EXTREMES and x.size <= max(config.small, config.middling):  # NumPy's code is fast, on one thread
-        found = quiet_call(row.ufunc.reduce, x, None)
-        if found == found and (found != 0 or not _zeros_differ(x)):  # else the order decides which NaN, or which zero
-            return found
-    compiled = _compiled_total(row.name, runtime, x)
-    if compiled is not None:
-        return quiet_call(compiled, x if x.ndim == 1 and x.flags.c_contiguous else x.ravel())
-    return quiet(_block, row, x) if x.size <= BLOCK and row.name in _OPERATORS else None
-
-
-def _compiled_total(op: str, runtime: Runtime, x: HostArray) -> Any:
-    """Return compiled code that combines rows as long as `x`, or None."""
-    direct = runtime.direct
-    if direct is None or x.dtype.char not in "fd" or x.size > direct.most or op not in _TOTALS:
-        return None
-    return direct.total(op, x.dtype).wanted(x.size)
-
-
-def rows(op: str, runtime: Runtime, values: HostArray) -> HostArray:
-    """Combine each row of a matrix in the canonical order."""
-    compiled = _compiled_total(op, runtime, values)
-    if compiled is None:
-        return fold(op, values[:, :, None])[:, 0]
-    found: HostArray = quiet_call(compiled, np.ascontiguousarray(values))
-    return found
-
-
-def _zeros_differ(x: HostArray) -> bool:
-    signs = np.signbit(x[x == 0])
-    return bool(signs.any() != signs.all())
-
-
-def _block(row: Elementwise, x: HostArray) -> Any:
-    """Combine at most a block: its rows of lanes in order, then the lanes."""
-    if x.size <= LANES:
-        return _halved(row, x.flatten())
-    flat = x.ravel()
-    whole = flat.size // LANES * LANES
-    lanes = row.ufunc.reduce(flat[:whole].reshape(-1, LANES), 0)
-    if whole < flat.size:
-        into = lanes[: flat.size - whole]
-        row.ufunc(into, flat[whole:], into)
-    return _halved(row, lanes)
-
-
-def _halved(row: Elementwise, lanes: HostArray) -> Any:
-    """Combine one row of lanes; the last few as scalars, which costs less than calls on arrays."""
-    width = lanes.size
-    while width > _SCALARS:
-        half = 1 << (width - 1).bit_length() - 1
-        into = lanes[: width - half]
-        row.ufunc(into, lanes[half:width], into)
-        width = half
-    lanes = lanes[:width]
-    values: list[Any] = lanes.tolist() if lanes.dtype == FLOAT64 else list(lanes)  # a Python float is a float64
-    combine = _OPERATORS[row.name]
-    while width > 1:
-        half = 1 << (width - 1).bit_length() - 1
-        for j in range(width - half):
-            values[j] = combine(values[j], values[half + j])
-        width = half
-    return values[0] + 0.0 if row.name == "add" else values[0]  # (never a negative zero)
 
 
 def _packed(row: Elementwise, a: ndarray) -> HostArray | None:

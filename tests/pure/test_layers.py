@@ -39,7 +39,7 @@ LAYERS = [
     "array",
     "exports recipes",
     "convert",
-    "small",
+    "small combining",
     "ufunc",
     "operators gathering",
     "derived",

@@ -18,7 +18,7 @@ from ..threads import PARALLEL, compiling
 from ..vectormath import Vectorised
 from .tier import HOT, attempt, compile_later
 
-_CALL, _ELEMENT = 5e-6, 3e-10  # seconds that a use saves, about
+_CALL, _ELEMENT, _FOLDED = 5e-6, 3e-10, 3e-9  # seconds that a use saves, about: a call, an element, one along an axis
 
 
 class Entry:
@@ -31,12 +31,12 @@ class Entry:
         self._saved = 0.0
         self.made: Any = None
 
-    def wanted(self, size: int) -> Any:
-        """Return it for arrays of a size, or None while others have to do the work."""
+    def wanted(self, size: int, columns: bool = False) -> Any:
+        """Return it for arrays of a size (combined along an axis), or None while others have to do the work."""
         if config.tier == "interpreter":
             return None
         if self.made is None and self._saved >= 0:
-            self._saved += _CALL + size * _ELEMENT
+            self._saved += _CALL + size * (_FOLDED if columns else _ELEMENT)
             if config.tier == "compiled":
                 self._ensure()
             elif self._saved >= HOT:
@@ -62,6 +62,10 @@ class Direct:
     def total(self, op: str, dtype: DType) -> Entry:
         """Return the combination of packed rows, with the signature ``(n)->()``."""
         return self._entry(make_total, op, dtype)
+
+    def columns(self, op: str, dtype: DType, near: bool) -> Entry:
+        """Return the combination of at most a block of rows, with the signature ``(n,m)->(m)``."""
+        return self._entry(make_columns, op, dtype, near)
 
     def wide(self, fn: Any, dtypes: tuple[DType, ...]) -> Entry:
         """Return a ufunc, or a function of `gpuxp.vectormath`, on several threads; dtypes are inputs, then output."""
@@ -97,6 +101,16 @@ def make_total(op: str, dtype: DType, threads: int) -> Any:
     if workers is not None:
         words = (workers.address, workers.state, PARALLEL, workers.grow(threads - 1))
     return make_ufunc(code, code.address, words, (dtype, dtype), f"{op}.reduce", "(n)->()")
+
+
+def make_columns(op: str, dtype: DType, near: bool, threads: int) -> Any:
+    """Compile a combination of rows of float32 or float64, on one thread; `near`: their elements lie side by side."""
+    from ..codegen.llvmtotal import COLUMNS, render_columns
+    from .jit import build
+    from .ufuncs import make_ufunc
+
+    code = build(render_columns(op, dtype, near), COLUMNS)
+    return make_ufunc(code, code.address, (0,), (dtype, dtype), f"{op}.reduce", "(n,m)->(m)")
 
 
 def _make_wide(fn: Any, dtypes: tuple[DType, ...], threads: int) -> Any:

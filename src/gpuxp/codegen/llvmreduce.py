@@ -10,8 +10,8 @@ from ..kernel import BLOCK, LANES, Inst
 from .llvmbody import Finish, Writer
 from .llvmops import spelling, type_of
 
-_WHOLE = 128  # so many kept neighbours are reduced together, and else ...
-_PART = 32  # (lanes of that width stay in the first-level cache)
+WHOLE = 128  # so many kept neighbours are reduced together, and else ...
+PART = 32  # (lanes of that width stay in the first-level cache)
 _WIDE = 1024  # where each has few elements
 
 
@@ -19,7 +19,7 @@ def neighbours(few: bool, extent: int) -> int:
     """Return how many kept neighbours a unit takes on, where it does not take one: the step of its launch table."""
     if few:
         return _WIDE
-    return -(-extent // 8) * 8 if extent <= _WHOLE else _PART
+    return -(-extent // 8) * 8 if extent <= WHOLE else PART
 
 
 class Reducer(Writer):
@@ -31,7 +31,7 @@ class Reducer(Writer):
             self._units(self._unrolled)
             return
         self.lanes = [
-            self.alloca(self.kernel.body[r.value].dtype, LANES * (_WHOLE if self.layout.columns else 1))
+            self.alloca(self.kernel.body[r.value].dtype, LANES * (WHOLE if self.layout.columns else 1))
             for r in self.kernel.reductions
         ]  # fmt: skip
         self.extent = self._size(self.reduced)
