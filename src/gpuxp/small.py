@@ -228,14 +228,27 @@ def _float_total(row: Elementwise, runtime: Runtime, x: HostArray) -> Any:
         return quiet_call(row.ufunc.reduce, x, None) if x.size <= _PLAIN else None
     if x.dtype.itemsize == 2:
         return None
-    if row.name in _EXTREMES and x.size <= max(config.small, config.middling):  # NumPy's code is fast, on one thread
-        found = quiet_call(row.ufunc.reduce, x, None)
-        if found == found and (found != 0 or not _zeros_differ(x)):  # else the order decides which NaN, or which zero
+    ways = (_by_numpy, _by_machine_code)  # on one thread both are as fast
+    for way in ways if x.size < PARALLEL else reversed(ways):
+        found = way(row, runtime, x)
+        if found is not None:
             return found
-    compiled = _compiled_total(row.name, runtime, x)
-    if compiled is not None:
-        return quiet_call(compiled, x if x.ndim == 1 and x.flags.c_contiguous else x.ravel())
     return quiet(_block, row, x) if x.size <= BLOCK and row.name in _OPERATORS else None
+
+
+def _by_numpy(row: Elementwise, runtime: Runtime, x: HostArray) -> Any:
+    """Return an extreme by NumPy's code; None where the order decides which NaN, or which zero, it is."""
+    if row.name not in _EXTREMES or x.size > max(config.small, config.middling):
+        return None
+    found = quiet_call(row.ufunc.reduce, x, None)
+    return found if found == found and (found != 0 or not _zeros_differ(x)) else None
+
+
+def _by_machine_code(row: Elementwise, runtime: Runtime, x: HostArray) -> Any:
+    compiled = _compiled_total(row.name, runtime, x)
+    if compiled is None:
+        return None
+    return quiet_call(compiled, x if x.ndim == 1 and x.flags.c_contiguous else x.ravel())
 
 
 def _compiled_total(op: str, runtime: Runtime, x: HostArray) -> Any:
