@@ -95,6 +95,7 @@ class Reducer(Writer):
         run_at = f"%{self.name()}"
         self.allocas.append(f"  {run_at} = alloca i64")
         self.do(f"store i64 {'0' if many else self._together(pointers, start, length)}, ptr {run_at}")
+        self.single = True
         head, some, end = (self.name() for _ in range(3))
         self.do(f"br label %{head}")
         self.label(head)

@@ -18,6 +18,7 @@ class Emitter:
         self.block = "entry"
         self._count = 0
         self.group = 0
+        self.single = False  # whether loops take one vector a turn: of short ones little is left over then
         self._bytes: dict[str, str] = {}  # loaded truth values -> the bytes they came from
 
     # Plain instructions
@@ -86,8 +87,12 @@ class Emitter:
     def _loop_id(self) -> str:
         at = len(self.metadata)
         self.metadata.append(f'!{{!"llvm.loop.parallel_accesses", !{self.group}}}')
-        self.metadata.append(f"distinct !{{!{at + 1}, !{at}}}")
-        return f", !llvm.loop !{at + 1}"
+        hints = f"!{at}"
+        if self.single:
+            hints += f", !{at + 1}"
+            self.metadata.append('!{!"llvm.loop.interleave.count", i32 1}')
+        self.metadata.append(f"distinct !{{!{len(self.metadata)}, {hints}}}")
+        return f", !llvm.loop !{len(self.metadata) - 1}"
 
     # Memory
 
