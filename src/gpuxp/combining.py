@@ -22,7 +22,7 @@ from .folding import fold
 from .geometry import Ghost, Shape, memory_order, strides_in_order
 from .kernel import BLOCK, LANES
 from .ops import ELEMENTWISE, Elementwise
-from .threads import quiet, quiet_call
+from .threads import PARALLEL, quiet, quiet_call
 
 if TYPE_CHECKING:
     from .runtime import Runtime  # the engine is loaded with the first array
@@ -96,7 +96,8 @@ def combined(
         return found if found.dtype == acc else found.astype(acc)
     if x.dtype != inner:
         x = quiet_call(x.astype, inner)
-    if way == "extreme":
+    shared = whole and x.size >= PARALLEL and _compiled_total(row.name, runtime, x) is not None
+    if way == "extreme" and not shared:
         found = quiet_call(row.ufunc.reduce, x, axes, None, None, keepdims)
         if _is_decided(found, x):
             return found if inner is acc else found.astype(acc)
@@ -150,7 +151,8 @@ def _along(op: str, runtime: Runtime, values: HostArray) -> HostArray:
         if rows and values.shape[0] > _ROW:
             total = direct.total(op, dtype).wanted(size, columns=True)
             if total is not None:
-                return quiet_call(total, np.ascontiguousarray(values.T))
+                combined_rows: HostArray = quiet_call(total, np.ascontiguousarray(values.T))
+                return combined_rows
         else:
             columns = direct.columns(op, dtype, across == dtype.itemsize).wanted(size, columns=True)
             if columns is not None:
@@ -169,7 +171,8 @@ def _by_blocks(columns: Any, values: HostArray) -> HostArray:
             rest = quiet_call(columns, values[..., full * BLOCK :, :])
             blocks = np.concatenate((blocks, rest[..., None, :]), axis=-2)
         values, n = blocks, blocks.shape[-2]
-    return quiet_call(columns, values)
+    found: HostArray = quiet_call(columns, values)
+    return found
 
 
 def _laid_out(found: HostArray, x: HostArray, axes: tuple[int, ...], keepdims: bool) -> HostArray:
@@ -198,21 +201,20 @@ def result_strides(x: Ghost, axes: tuple[int, ...], kept: Shape, itemsize: int) 
 
 
 def _large_total(row: Elementwise, a: Any) -> ndarray | None:
-    """Combine all elements of a large array that is there, if it pays and the program has read along."""
-    if type(a) is not ndarray or not a._runtime.reads_along() or not row.associative:
+    """Combine all elements of a large array that is there at once: by compiled code, or by NumPy's on one thread."""
+    if type(a) is not ndarray or config.small == 0 or not row.associative:
         return None
     x, runtime = contents(a), a._runtime
     if x is None or not x.size or runtime.direct is None or x.size > runtime.direct.most:
         return None
-    if row.name.startswith("logical") or x.dtype.kind in "biu":
-        if x.size > _PLAIN:
-            return None
-        found = combined(row, runtime, x, tuple(range(x.ndim)), dtypes.resolve_reduction(row.ufunc, x.dtype))
-    else:
-        compiled = _compiled_total(row.name, runtime, x)
-        if compiled is None:
-            return None
+    compiled = _compiled_total(row.name, runtime, x)
+    if compiled is not None:
         found = quiet_call(compiled, x.ravel())
+    else:
+        acc = dtypes.resolve_reduction(row.ufunc, x.dtype)
+        if x.size > _PLAIN or _way(row.name, x.dtype, acc, True)[0] == "canonical":
+            return None
+        found = combined(row, runtime, x, tuple(range(x.ndim)), acc)
     runtime.direct_calls += 1
     return adopted(runtime, found)
 

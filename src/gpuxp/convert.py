@@ -35,6 +35,8 @@ from .threads import leave_cores, quiet
 if TYPE_CHECKING:
     from .runtime import Runtime  # the engine is loaded with the first array
 
+_LARGE = 1 << 16  # bytes
+
 
 def asarray(
     obj: Any,
@@ -81,6 +83,11 @@ def asarray(
     there = _taken(obj, runtime)
     if there is not None:
         return there if wanted in (None, there.dtype) else copy_of(there, wanted)
+    same = type(obj) is np.ndarray and wanted in (None, obj.dtype) and order in (None, "K", "C")
+    if same and _is_large(obj, runtime):
+        value = np.ndarray(obj.shape, obj.dtype, runtime.backend.alloc(obj.nbytes))
+        value[...] = obj
+        return held(runtime, value)
     try:
         value = NUMPY.array(_plain(obj), dtype=wanted, order=order or "K", copy=True)
     except ValueError as error:
@@ -92,6 +99,12 @@ def asarray(
     if not value.flags.owndata:
         value = value.copy(order="K")
     return held(runtime, value)
+
+
+def _is_large(value: HostArray, runtime: Runtime) -> bool:
+    """Whether memory of the device's, which begins in a cache line as NumPy's does not, is worth having for a copy."""
+    packed = value.flags.c_contiguous and value.dtype in dtypes.SUPPORTED
+    return packed and value.nbytes >= _LARGE and runtime.host_visible
 
 
 _NESTED = frozenset({ndarray, list, tuple})

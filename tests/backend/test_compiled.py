@@ -247,6 +247,40 @@ def test_few_elements_are_reduced_as_many_are(few: int, dtype: str) -> None:
         assert want.tobytes() == got.tobytes()
 
 
+@pytest.mark.parametrize("size", [49, 127, 128, 129, 255, 256, 257, 384, 511, 1000, 2047, 2049, 2304, 4500])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i8", "?", "c8"])
+def test_rows_are_reduced_in_one_order(size: int, dtype: str) -> None:
+    """Rows of lanes, whole and not, together and one by one: with zeros of both signs, NaNs, and what is stored."""
+    rng = numpy.random.default_rng(size)
+    host = (rng.integers(-9, 10, (6, size)) * 0.3).astype(dtype)
+    odd = host.copy()
+    if host.dtype.kind == "f":
+        host[1:4] *= 0.0
+        odd[:4] *= 0.0
+        odd[2:4, rng.integers(size, size=5)] = numpy.nan, -numpy.nan, numpy.inf, -numpy.inf, numpy.nan
+
+    def results(x: Any, odd: Any) -> list[Any]:
+        twice = x ^ True if dtype == "?" else x + x
+        found = [twice, twice.sum(1), x.sum(), (x != 0).any(1), (twice == twice).all()]
+        if dtype != "c8":
+            found += [odd.max(1), odd.min(1), odd.min(), odd[:, ::2].max(1)]
+            found += [(np.arange(size) * x).sum(1), x[:, 1:].sum()]
+        if host.dtype.kind == "f":
+            found += [(x * x).prod(1), np.fabs(x * 2 - x * 3 + x * 5).max(1), odd[1].max(), np.exp(x).sum(1)]
+        np.evaluate(*found)
+        return [numpy.asarray(f) for f in found]
+
+    with np.configure(tier="interpreter"):
+        wanted = results(np.asarray(host), np.asarray(odd))
+    before = COUNTERS["compiled_launches"]
+    with np.configure(tier="compiled"):
+        found = results(np.asarray(host), np.asarray(odd))
+    assert COUNTERS["compiled_launches"] > before + 3
+    for want, got in zip(wanted, found, strict=True):
+        assert want.dtype == got.dtype
+        assert want.tobytes() == got.tobytes()
+
+
 def test_a_sum_of_few_negative_zeros_is_zero() -> None:
     with np.configure(tier="compiled"):
         for shape in ((50, 3), (50, 40), (50, 5000)):

@@ -13,9 +13,9 @@ import numpy as np
 
 from ..codegen.layout import Layout
 from ..codegen.llvm import render
-from ..codegen.llvmbody import scalar_words
+from ..codegen.llvmbody import PIECE, scalar_words
 from ..codegen.llvmreduce import neighbours
-from ..config import config
+from ..config import config, num_threads
 from ..dtypes import DType
 from ..errors import Unsupported
 from ..folding import fold
@@ -32,6 +32,10 @@ from .pair import code as pair_driver
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 _LONG = 1 << 20  # elements x instructions that are worth waking the crew
+_TASKS = 4  # for each thread, so that none waits long for another
+_UNIT = 4096  # least elements of a unit, if there are more
+_CALL = 8  # instructions that a call of one of NumPy's loops counts for
+_STEPS = 3  # instructions of the kernels for which `threads_for` counts elements: a sum of two arrays
 _STREAM = 64 << 20  # bytes of a launch from which its results are written past the caches: they would not stay there
 _Function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
@@ -42,7 +46,7 @@ class Compiled:
     def __init__(self, kernel: Kernel, layout: Layout) -> None:
         self.kernel, self.layout = kernel, layout
         source = render(kernel, layout)
-        self.streams = source.streams
+        self.streams, self.calls = source.streams, len(source.calls)
         self.head: list[int] = []
         for call in source.calls:
             found = find_loop(call.op, call.dtypes)
@@ -68,7 +72,7 @@ class Prepared:
         kernel = compiled.kernel
         self.kernel, self.shape, self._compiled, self._strides = kernel, shape, compiled, strides
         self.elements = math.prod(shape)
-        self._long = self.elements * len(kernel.body) >= _LONG
+        self._work = self.elements * (len(kernel.body) + _CALL * compiled.calls)
         step, self.units = self._units()
         results = {r.param for r in kernel.reductions}
         self.code = compiled.address
@@ -101,8 +105,12 @@ class Prepared:
 
     def _units(self) -> tuple[int, int]:
         """Return how many elements (of a reduction: kept neighbours) a unit has side by side, and how many units."""
-        step = min(self.shape[-1], config.tile)
-        return step, self.elements // self.shape[-1] * -(-self.shape[-1] // step)
+        extent = self.shape[-1]
+        rows = self.elements // extent
+        shared = min(-(-_TASKS * num_threads() // rows), extent // _UNIT)
+        step = -(-extent // max(shared, 1))
+        step = min(-(-step // PIECE) * PIECE, extent, config.tile)
+        return step, rows * -(-extent // step)
 
     def __call__(self, held: Sequence[Held], offsets: Sequence[int], scalars: Sequence[Any]) -> None:
         """Run the kernel."""
@@ -123,14 +131,14 @@ class Prepared:
         """Hand out the units to the threads."""
         self.fill(addresses, scalars)
         at, function, units = self.table, self._compiled.function, self.units
-        threads = threads_for(self.elements, units)
+        threads = threads_for(max(self.elements, self._work // _STEPS), units)
         if threads == 1:
             function(at, 0, units)
             return
-        tasks = min(units, 4 * threads)
+        tasks = min(units, _TASKS * threads)
         workers = crew()
         if workers is not None:
-            workers.run(self.code, at, units, tasks, threads, self._long)
+            workers.run(self.code, at, units, tasks, threads, self._work >= _LONG)
             return
         numbers = itertools.count()
 

@@ -97,9 +97,9 @@ def make_total(op: str, dtype: DType, threads: int) -> Any:
     from .ufuncs import make_ufunc
 
     code, workers = build(render_total(op, dtype, Direct.most), TOTAL), crew()
-    words = (0, 0, PARALLEL, 0)
+    words = (0, 0, PARALLEL // 2, 0)
     if workers is not None:
-        words = (workers.address, workers.state, PARALLEL, workers.grow(threads - 1))
+        words = (workers.address, workers.state, PARALLEL // 2, workers.grow(threads - 1))
     return make_ufunc(code, code.address, words, (dtype, dtype), f"{op}.reduce", "(n)->()")
 
 

@@ -65,7 +65,7 @@ class Writer(Emitter, ABC):
             declared = sorted({*declared, "llvm.umin.i64"})
         lines += [declaration(name) for name in declared]
         # whole AVX-512 registers, which LLVM avoids for the sake of older processors; short rows fill no such register
-        wide = "" if self.kernel.reductions else ' "prefer-vector-width"="512"'
+        wide = "" if self.layout.few else ' "prefer-vector-width"="512"'
         lines.append(f'attributes #0 = {{ nounwind "no-trapping-math"="true"{wide} }}')
         lines += [f"!{n} = {what}" for n, what in enumerate(self.metadata)]
         return "\n".join(lines) + "\n"

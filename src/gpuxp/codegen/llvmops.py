@@ -99,8 +99,9 @@ def _extreme(floats: str, signed: str, unsigned: str, boolean: str) -> dict[str,
     """NaN wins; of two equal operands the second is taken, which shows in the sign of a zero: so do NumPy's vectors."""
     whole = "icmp {} {{S}} {{0}}, {{1}}; select i1 {{p[0]}}, {{T}} {{0}}, {{T}} {{1}}"
     return {
-        "f": f"fcmp {floats} {{S}} {{0}}, {{1}}; fcmp uno {{S}} {{0}}, {{0}}; or i1 {{p[0]}}, {{p[1]}}; "
-        "select i1 {p[2]}, {T} {0}, {T} {1}",
+        # without `freeze` LLVM joins the conditions, and misses that the first two steps are one instruction
+        "f": f"fcmp {floats} {{S}} {{0}}, {{1}}; select i1 {{p[0]}}, {{T}} {{0}}, {{T}} {{1}}; freeze {{T}} {{p[1]}}; "
+        "fcmp uno {S} {0}, {0}; select i1 {p[3]}, {T} {0}, {T} {p[2]}",
         "i": whole.format(signed),
         "u": whole.format(unsigned),
         "b": f"{boolean} i1 {{0}}, {{1}}",

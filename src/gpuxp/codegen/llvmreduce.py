@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial, reduce
+from typing import NamedTuple
+
+import numpy as np
 
 from ..dtypes import DType
 from ..errors import Unsupported
 from ..kernel import BLOCK, LANES, Inst
 from .llvmbody import Finish, Writer
 from .llvmops import spelling, type_of
+from .segments import LEAVES
 
 WHOLE = 128  # so many kept neighbours are reduced together, and else ...
 PART = 32  # (lanes of that width stay in the first-level cache)
 _WIDE = 1024  # where each has few elements
+_TOGETHER = 2  # so many rows of lanes are combined in registers ...
+_SHORT = 4  # where a body has so few steps: memory is read in the order in which it lies by others
+
+
+class _Row(NamedTuple):
+    """A row of elements that is computed beside others."""
+
+    pointers: dict[int, str]
+    fixed: dict[int, str]  # values that are the same all along
+    start: str  # its first element's index
 
 
 def neighbours(few: bool, extent: int) -> int:
@@ -44,11 +59,11 @@ class Reducer(Writer):
         length = self.least(self.emit(f"sub i64 {self.extent}, {start}"), str(BLOCK))
         return start, length, self.least(length, str(LANES))
 
-    def _combine(self, op: str, dtype: DType, a: str, b: str) -> str:
+    def _combine(self, op: str, dtype: DType, a: str, b: str, width: int = 0) -> str:
         steps = spelling(Inst(op, (0, 1), dtype), [dtype, dtype])
         if steps is None:
             raise Unsupported(f"{op} of {dtype} is not compiled as a reduction")
-        return self.steps(steps, [a, b], dtype, dtype)
+        return self.steps(steps, [a, b], dtype, dtype, width)
 
     def _rounded_up(self, op: str, dtype: DType, value: str) -> str:
         """Return a block's result as a result: a sum is never a negative zero."""
@@ -79,11 +94,15 @@ class Reducer(Writer):
         many = len(self.reduced) > 1
         run_at = f"%{self.name()}"
         self.allocas.append(f"  {run_at} = alloca i64")
-        self.do(f"store i64 0, ptr {run_at}")
-        head, end = self.name(), self.name()
+        self.do(f"store i64 {'0' if many else self._together(pointers, start, length)}, ptr {run_at}")
+        self.single = True
+        head, some, end = (self.name() for _ in range(3))
         self.do(f"br label %{head}")
         self.label(head)
         r = self.emit(f"load i64, ptr {run_at}")
+        more = self.emit(f"icmp ult i64 {r}, {length}")
+        self.do(f"br i1 {more}, label %{some}, label %{end}")
+        self.label(some)
         lane = self.emit(f"and i64 {r}, {LANES - 1}")
         run = self.least(self.emit(f"sub i64 {length}, {r}"), self.emit(f"sub i64 {LANES}, {lane}"))
         position = self.add(start, r)
@@ -93,10 +112,8 @@ class Reducer(Writer):
         first = self.emit(f"icmp ult i64 {r}, {LANES}")
         here = self._moved(pointers, indices)
         self.body(here, run, position, last, self._into_lanes(first, lambda i: self.add(lane, i)))
-        following = self.add(r, run)
-        self.do(f"store i64 {following}, ptr {run_at}")
-        more = self.emit(f"icmp ult i64 {following}, {length}")
-        self.do(f"br i1 {more}, label %{head}, label %{end}")
+        self.do(f"store i64 {self.add(r, run)}, ptr {run_at}")
+        self.do(f"br label %{head}")
         self.label(end)
         self._halve_lanes(lanes)
         for reduction, memory in zip(self.kernel.reductions, self.lanes, strict=True):
@@ -104,23 +121,97 @@ class Reducer(Writer):
             value = self._rounded_up(reduction.op, dtype, self.load(dtype, memory))
             self.store(dtype, value, self.element(dtype, self.base[reduction.param], unit))
 
-    def _halve_lanes(self, lanes: str) -> None:
-        """Combine lanes pairwise: in loops of known length where all lanes are there."""
-        full, partly, end = self.name(), self.name(), self.name()
-        whole = self.emit(f"icmp eq i64 {lanes}, {LANES}")
-        self.do(f"br i1 {whole}, label %{full}, label %{partly}")
-        self.label(full)
-        apart = LANES // 2
-        while apart:
-            self._halve(str(apart), str(apart), None)
-            apart //= 2
-        self.do(f"br label %{end}")
-        self.label(partly)
-        self._halve_some(lanes, None)
+    def _together(self, pointers: dict[int, str], start: str, length: str) -> str:
+        """Combine whole rows of lanes, several in registers at a time; return how many elements that were."""
+        kernel, inner, size = self.kernel, self.kernel.ndim - 1, _TOGETHER * LANES
+        steps = [i for i in kernel.body if i.op not in LEAVES]
+        if self.callees or self.streamed or len(steps) > _SHORT:
+            return "0"
+        passes = self.emit(f"udiv i64 {length}, {size}")
+        some, end = self.name(), self.name()
+        self.do(f"br i1 {self.emit(f'icmp ne i64 {passes}, 0')}, label %{some}, label %{end}")
+        self.label(some)
+        fixed = self._fixed(self.segments.needed(0), pointers)
+
+        def turn(n: str) -> None:
+            position = self.add(start, self.mul(n, str(size)))
+            rows = []
+            for number in range(_TOGETHER):
+                index = self.add(position, str(number * LANES))
+                rows.append(_Row(self._moved(pointers, {inner: index}), fixed, index))
+            first, later, done = (self.name() for _ in range(3))
+            self.do(f"br i1 {self.emit(f'icmp eq i64 {n}, 0')}, label %{first}, label %{later}")
+            for name in (first, later):
+                self.label(name)
+                self.loop(str(LANES), partial(self._into_lane, rows, name == later), parallel=True)
+                self.do(f"br label %{done}")
+            self.label(done)
+
+        self.loop(passes, turn)
         self.do(f"br label %{end}")
         self.label(end)
+        return self.mul(passes, str(size))
 
-    def _halve_some(self, lanes: str, count: str | None) -> None:
+    def _into_lane(self, rows: Sequence[_Row], later: bool, i: str) -> None:
+        """Combine an element of each row, and with `later` what is in the lane."""
+        group = self.begin_group()
+        own = self.group
+        found = self._beside(rows, i, self.kernel.ndim - 1, group)
+        for r, lanes in zip(self.kernel.reductions, self.lanes, strict=True):
+            dtype = self.kernel.body[r.value].dtype
+            place = self.element(dtype, lanes, i)
+            values = [self.load(dtype, place, group)] * later + [values[r.value] for values in found]
+            self.store(dtype, reduce(partial(self._combine, r.op, dtype), values), place, group)
+        self.group = own
+
+    def _beside(self, rows: Sequence[_Row], i: str, inner: int, group: str) -> list[dict[int, str]]:
+        """Return the values of an element of each row; write what is stored of them."""
+        found = []
+        needed = self.segments.needed(0)
+        for row in rows:
+            values = dict(row.fixed)
+            for v in needed:
+                values[v] = self._value(v, values, 0, row.pointers, i, row.start, inner, group)
+            found.append(values)
+        for row, values in zip(rows, found, strict=True):
+            for param, value in self.kernel.stores:
+                dtype = self.kernel.params[param]
+                self.store(dtype, values[value], self._address(param, row.pointers, i, inner), group)
+        return found
+
+    def _halve_lanes(self, lanes: str) -> None:
+        """Combine lanes pairwise: those beyond a power of two in a loop, the others in registers."""
+        powers = [1 << n for n in range(LANES.bit_length())]
+        most = "1"
+        for power in powers[1:]:
+            enough = self.emit(f"icmp uge i64 {lanes}, {power}")
+            most = self.emit(f"select i1 {enough}, i64 {power}, i64 {most}")
+        beyond = self.emit(f"sub i64 {lanes}, {most}")
+        some, whole = self.name(), self.name()
+        self.do(f"br i1 {self.emit(f'icmp eq i64 {beyond}, 0')}, label %{whole}, label %{some}")
+        self.label(some)
+        self._halve(beyond, most, None)
+        self.do(f"br label %{whole}")
+        self.label(whole)
+        names = {power: self.name() for power in powers}
+        cases = " ".join(f"i64 {power}, label %{name}" for power, name in names.items())
+        self.do(f"switch i64 {most}, label %{names[1]} [ {cases} ]")
+        for power in reversed(powers[1:]):
+            self.label(names[power])
+            for r, memory in zip(self.kernel.reductions, self.lanes, strict=True):
+                self._halve_registers(r.op, self.kernel.body[r.value].dtype, memory, power // 2)
+            self.do(f"br label %{names[power // 2]}")
+        self.label(names[1])
+
+    def _halve_registers(self, op: str, dtype: DType, memory: str, apart: int) -> None:
+        """Combine so many lanes with those as many further on."""
+        high = self.element(dtype, memory, str(apart))
+        part = np.dtype(dtype.type(0).real.dtype)  # a complex number is two elements of LLVM's vectors
+        width = apart * (dtype.itemsize // part.itemsize)
+        a, b = self.load(part, memory, width=width), self.load(part, high, width=width)
+        self.store(part, self._combine(op, part, a, b, width), memory, width=width)
+
+    def _halve_some(self, lanes: str, count: str) -> None:
         for power in range((LANES // 2).bit_length() - 1, -1, -1):
             apart = 1 << power
             run, end = self.name(), self.name()
@@ -213,28 +304,19 @@ class Reducer(Writer):
         pointers = self._moved(self._bases(), {**self._split(outer, kept[:-1]), inner: low})
         first = self.add(self.mul(outer, self.shape[inner]), low)
         needed = self.segments.needed(0)
-        rows, fixed = [], []
+        rows = []
         for r in range(few):
             steps = {
                 p: str(r * kernel.params[p].itemsize) if self.layout.inner[p] == "p"
                 else self.mul(str(r), self.strides[p][last]) for p in pointers
             }  # fmt: skip
-            rows.append({p: self.at(pointer, steps[p]) for p, pointer in pointers.items()})
-            fixed.append(self._fixed(needed, rows[-1]))
+            here = {p: self.at(pointer, steps[p]) for p, pointer in pointers.items()}
+            rows.append(_Row(here, self._fixed(needed, here), "0"))
 
         def point(i: str) -> None:
             group = self.begin_group()
             own = self.group
-            found = []
-            for row, known in zip(rows, fixed, strict=True):
-                values = dict(known)
-                for v in needed:
-                    values[v] = self._value(v, values, 0, row, i, "0", inner, group)
-                found.append(values)
-            for row, values in zip(rows, found, strict=True):
-                for param, value in kernel.stores:
-                    dtype = kernel.params[param]
-                    self.store(dtype, values[value], self._address(param, row, i, inner), group)
+            found = self._beside(rows, i, inner, group)
             for r in kernel.reductions:
                 dtype = kernel.body[r.value].dtype
                 total = self._combined(r.op, dtype, [values[r.value] for values in found])

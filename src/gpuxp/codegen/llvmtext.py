@@ -18,6 +18,7 @@ class Emitter:
         self.block = "entry"
         self._count = 0
         self.group = 0
+        self.single = False  # whether loops take one vector a turn: of short ones little is left over then
         self._bytes: dict[str, str] = {}  # loaded truth values -> the bytes they came from
 
     # Plain instructions
@@ -86,39 +87,53 @@ class Emitter:
     def _loop_id(self) -> str:
         at = len(self.metadata)
         self.metadata.append(f'!{{!"llvm.loop.parallel_accesses", !{self.group}}}')
-        self.metadata.append(f"distinct !{{!{at + 1}, !{at}}}")
-        return f", !llvm.loop !{at + 1}"
+        hints = f"!{at}"
+        if self.single:
+            hints += f", !{at + 1}"
+            self.metadata.append('!{!"llvm.loop.interleave.count", i32 1}')
+        self.metadata.append(f"distinct !{{!{len(self.metadata)}, {hints}}}")
+        return f", !llvm.loop !{len(self.metadata) - 1}"
 
     # Memory
 
-    def load(self, dtype: DType, pointer: str, group: str = "") -> str:
-        """Return an element from memory."""
-        found = self.emit(f"load {memory_type(dtype)}, ptr {pointer}, align 1{group}")
+    def load(self, dtype: DType, pointer: str, group: str = "", width: int = 0) -> str:
+        """Return an element from memory, or a vector of some."""
+        kind = vector(memory_type(dtype), width)
+        found = self.emit(f"load {kind}, ptr {pointer}, align 1{group}")
         if dtype.kind != "b":
             return found
-        truth = self.emit(f"icmp ne i8 {found}, 0")
+        truth = self.emit(f"icmp ne {kind} {found}, {'zeroinitializer' if width else '0'}")
         self._bytes[truth] = found
         return truth
 
-    def store(self, dtype: DType, value: str, pointer: str, group: str = "") -> None:
-        """Write an element to memory."""
-        if dtype.kind == "b":
-            value = self._bytes.get(value) or self.emit(f"zext i1 {value} to i8")  # a copy keeps odd bytes, as NumPy's
-        self.do(f"store {memory_type(dtype)} {value}, ptr {pointer}, align 1{group}")
+    def store(self, dtype: DType, value: str, pointer: str, group: str = "", width: int = 0) -> None:
+        """Write an element, or a vector of some, to memory."""
+        kind = vector(memory_type(dtype), width)
+        if dtype.kind == "b":  # a copy keeps odd bytes, as NumPy's
+            value = self._bytes.get(value) or self.emit(f"zext {vector('i1', width)} {value} to {kind}")
+        self.do(f"store {kind} {value}, ptr {pointer}, align 1{group}")
 
     def element(self, dtype: DType, pointer: str, index: str) -> str:
         """Return the address of an element of packed memory."""
         return self.emit(f"getelementptr {memory_type(dtype)}, ptr {pointer}, i64 {index}")
 
-    def steps(self, steps: str, operands: Sequence[str], source: DType, target: DType) -> str:
-        """Write the steps of an instruction."""
+    def steps(self, steps: str, operands: Sequence[str], source: DType, target: DType, width: int = 0) -> str:
+        """Write the steps of an instruction, on elements or on vectors of a width."""
         found: list[str] = []
         kind = str(type_of(source))
         intrinsic = {"float": "f32", "double": "f64"}.get(kind, kind)
-        for step in steps.split("; "):
-            names = {"T": type_of(target), "S": kind, "X": intrinsic, "bits": source.itemsize * 8}
+        names = {
+            "T": vector(str(type_of(target)), width), "S": vector(kind, width), "X": intrinsic,
+            "bits": source.itemsize * 8,
+        }  # fmt: skip
+        for step in steps.replace(" i1 ", f" {vector('i1', width)} ").split("; "):
             found.append(self.emit(step.format(*operands, p=found, **names)))
         return found[-1]
+
+
+def vector(kind: str, width: int) -> str:
+    """Return the type of so many elements side by side; 0 is one alone."""
+    return f"<{width} x {kind}>" if width else kind
 
 
 def declaration(name: str) -> str:
