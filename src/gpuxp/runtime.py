@@ -103,10 +103,6 @@ class Runtime(Engine):
         """
         return size <= config.small or (size <= config.middling and self._alone >= _ALONE and config.small > 0)
 
-    def reads_along(self) -> bool:
-        """Whether this program has read its results one by one of late."""
-        return self._alone >= _ALONE and config.small > 0
-
     def watch(self, result: object, *operands: object) -> None:
         """Note that an array of middling size was computed at once; record again if such results make a chain."""
         self._links = self._links + 1 if any(o is self._latest() for o in operands) else 0
