@@ -52,7 +52,7 @@ def unary(row: Elementwise, otherwise: Callable[[Any], Any]) -> Callable[[Any], 
             if x.size > config.small and not runtime.at_once(x.size):
                 return otherwise(a)
             if x.size >= PARALLEL:
-                call = _shared(runtime, fn, row.ufunc, x)
+                call = _shared(runtime, fn, row.ufunc, x.size, x)
         elif on_scalar is not None and type(x) in _REAL:
             call = on_scalar
         if special and _differs(row, x):
@@ -124,7 +124,7 @@ def binary(row: Elementwise, otherwise: Callable[[Any, Any], Any]) -> Callable[[
                 if large and not runtime.at_once(most):
                     return otherwise(a, b)
                 if most >= PARALLEL:
-                    call = _shared(runtime, fn, fn, x, y)
+                    call = _shared(runtime, fn, fn, most, x, y)
         if special and _differs(row, x, y):
             return otherwise(a, b)
         try:
@@ -142,14 +142,15 @@ def binary(row: Elementwise, otherwise: Callable[[Any, Any], Any]) -> Callable[[
     return apply
 
 
-def _shared(runtime: Runtime, fn: Any, ufunc: Any, *operands: Any) -> Any:
+def _shared(runtime: Runtime, fn: Any, ufunc: Any, size: int, *operands: Any) -> Any:
     """Return `fn` on several threads if there is such a thing for operands of these dtypes, else `fn`."""
     if runtime.direct is None:
         return fn
     loop = _loop(ufunc, operands)
-    if any(getattr(o, "dtype", None) != wanted for o, wanted in zip(operands, loop, strict=False)):  # to be converted
+    found = [getattr(o, "dtype", type(o)) for o in operands]
+    if any(own != wanted for own, wanted in zip(found, loop, strict=False)):  # to be converted
         return fn
-    return runtime.direct.wide(fn, loop).wanted(operands[0].size) or fn
+    return runtime.direct.wide(fn, loop).wanted(size) or fn
 
 
 def augmented(row: Elementwise, otherwise: Callable[[ndarray, Any], Any]) -> Callable[[ndarray, Any], Any]:

@@ -11,6 +11,7 @@ import pytest
 import gpuxp as np
 from gpuxp.devices import runtime_of
 from gpuxp.runtime import _ALONE
+from gpuxp.threads import PARALLEL
 
 RUNTIME = runtime_of("cpu")
 SIZE = 40_000
@@ -119,3 +120,23 @@ def test_extremes_that_are_zeros(zeros: list[float]) -> None:
         with np.configure(small=small):
             signs += [bool(np.signbit(np.asarray(values).min())), bool(np.signbit(np.asarray(-values).max()))]
     assert signs[:2] == signs[2:]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "bool", "complex128"])
+@pytest.mark.parametrize("scalar", [True, 3, 2.5, 1j, numpy.float32(0.5), numpy.int8(3), "value"])
+def test_scalars_on_either_side(dtype: str, scalar: Any) -> None:
+    size = 2 * PARALLEL  # enough to be shared out
+    mirror = (numpy.arange(size) % 100).astype(dtype)
+    with np.configure(small=1000, middling=1 << 20), numpy.errstate(all="ignore"):
+        ours = np.asarray(mirror)
+        theirs = np.asarray(numpy.float64(1.5))[()] if scalar == "value" else scalar
+        scalar = numpy.float64(1.5) if scalar == "value" else scalar
+        for of in (lambda x, s: s * x, lambda x, s: x + s, lambda x, s: s == x, lambda x, s: x / s):
+            RUNTIME._alone = _ALONE
+            before = kernels()
+            found = of(ours, theirs)
+            assert kernels() == before
+            want = of(mirror, scalar)
+            assert found.dtype == want.dtype
+            numpy.testing.assert_array_equal(numpy.asarray(found), want)
+    RUNTIME._alone = 0
