@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import dtypes
-from .array import READ_ONLY, VALUE, at_hand, copy_of, host, ndarray, root, view_of, wrap
+from .array import READ_ONLY, VALUE, adopted, copy_of, host, ndarray, root, view_of
 from .combining import normalize_axes
 from .convert import as_operand, asarray, host_call, library, runtime_for
 from .creation import zeros_like
@@ -17,6 +17,7 @@ from .geometry import broadcast_shapes, ghost
 from .manipulation import concatenate, ravel
 from .operators import divmod_
 from .reductions import all as all_
+from .small import plain_operands
 from .threads import quiet_call
 from .ufunc import UFUNCS, into, select
 
@@ -404,13 +405,16 @@ def matmul(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> ndarra
     >>> np.matmul(np.eye(2), np.asarray([3., 4.]))
     array([3., 4.])
     """
+    found = plain_operands((x1, x2), ()) if dtype is None else None
+    if found is not None:
+        runtime, (x, y) = found
+        if x.ndim <= 2 >= y.ndim:  # (beyond, broadcasting may give a large result)
+            product = adopted(runtime, quiet_call(np.matmul, x, y))
+            return product if out is None else into(product, out, "matmul")
     runtime = runtime_for("matmul", (x1, x2))
     a, b = as_operand(x1, runtime), as_operand(x2, runtime)
     if dtype is not None:
         a, b = (v.astype(dtypes.check(dtype), copy=False) for v in (a, b))
-    there = at_hand((a, b))
-    if there is not None and there[0].ndim <= 2 >= there[1].ndim:  # (beyond, broadcasting may give a large result)
-        return into(wrap(runtime, quiet_call(np.matmul, *there)), out, "matmul")
     shape, target = _matmul_shape(a, b)
     result = library("matmul", lambda v, w, room: np.matmul(v, w, out=room()), [a, b], shape, target)
     if not shape:
