@@ -136,9 +136,11 @@ class _Recomputation:
             return
         self.groups[home].remove(number)
         for v in trace.reads[number]:
-            self._readers[trace.buffer_of[v]].remove((home, v))
+            readers = self._readers[trace.buffer_of[v]]
+            if (home, v) in readers:  # else the value is made again here, too
+                readers.remove((home, v))
             maker = self._made_here(v, home, number)
-            if maker is not None and self._only_value(maker) is not None and not self._readers[trace.buffer_of[v]]:
+            if maker is not None and self._only_value(maker) is not None and not readers:
                 self._leave(maker)
 
 

@@ -207,6 +207,15 @@ def _made_again_twice(x: Any) -> Any:
     return u * r, t * r
 
 
+def _made_again_elsewhere(x: Any) -> Any:
+    """What a kernel makes of a value that it makes again is made by the next kernel alone."""
+    t = x * 2
+    s = t.sum(axis=1, keepdims=True)
+    u = t + s
+    r = (t * s).sum(axis=1, keepdims=True)
+    return u * r
+
+
 # name, program, inputs, kernels, temporaries
 CASES: list[tuple[Callable[..., Any], list[Any] | str, int, int]] = [
     (_chain, "vvv", 1, 0),
@@ -237,6 +246,7 @@ CASES: list[tuple[Callable[..., Any], list[Any] | str, int, int]] = [
     (_read_in_parts, "g", 3, 2),
     (_read_backwards, "g", 2, 2),
     (_made_again_twice, "g", 3, 2),
+    (_made_again_elsewhere, "g", 3, 2),
     (_created, "v", 1, 0),
     (_long, "vv", 1, 0),
     (_independent, "vv", 1, 0),
