@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from . import arrays, programs, series
+from . import arrays, programs, series, short
 from .case import FULL, Case
 
 GROUPS = {
     "whole": "Chains, expressions and programs",
+    "short": "Programs of short steps on small data",
     "single": "Single operations by size",
     "device": "Single operations of a device, in single precision",
     "operation": "The cost of an operation itself",
@@ -19,7 +20,7 @@ GROUPS = {
 
 def all_cases(scale: int) -> list[Case]:
     """Return the cases that are timed in this process."""
-    return [*arrays.CASES, *programs.CASES, *series.cases(scale)]
+    return [*arrays.CASES, *programs.CASES, *short.CASES, *series.cases(scale)]
 
 
 def for_device(device: str, scale: int) -> list[str]:

@@ -12,7 +12,7 @@ from gpuxp.demo.learning import softmax
 from .case import Array, Case, Inputs, Namespace, random
 
 
-def _demo(name: str) -> Any:
+def demo(name: str) -> Any:
     return next(program.run for program in PROGRAMS if program.name == name)
 
 
@@ -23,7 +23,7 @@ def _options(n: int) -> Inputs:
     }  # fmt: skip
 
 
-black_scholes = _demo("black_scholes")
+black_scholes = demo("black_scholes")
 
 
 def _window(n: int) -> Inputs:
@@ -133,8 +133,8 @@ CASES = (
     Case("stencil", "heat, ten in-place steps of 2000 x 2000", lambda n: {"u": random(n, n), "steps": 10}, stencil,
          (2000, 500, 20), in_place=True),
     Case("time_loop", "50 steps of 42 operations on 100,000", _states, _time_loop, (100_000, 20_000, 100)),
-    Case("n_body", "gravity of 1000 stars, five steps", _cluster, _demo("n_body"), (1000, 200, 10)),
-    Case("k_means", "k-means by products, 50,000 points", _clusters, _demo("k_means"), (50_000, 5000, 100)),
+    Case("n_body", "gravity of 1000 stars, five steps", _cluster, demo("n_body"), (1000, 200, 10)),
+    Case("k_means", "k-means by products, 50,000 points", _clusters, demo("k_means"), (50_000, 5000, 100)),
     Case("k_means_broadcast", "k-means by broadcasting, 20,000 points", _clusters, _k_means_broadcast,
          (20_000, 2000, 100)),
     Case("softmax", "softmax of 4096 rows of 1024", lambda n: {"x": random(n, 1024, low=-5, high=5)}, softmax,

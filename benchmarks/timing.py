@@ -207,7 +207,7 @@ def measure(case: Case, options: Options) -> Row:
         inputs = case.prepare(case.sizes[options.scale])
         traffic = _traffic(case, inputs)
         sides = sides_of(case, inputs, options, traffic)
-        warm_up(sides[OWN], options.device, options.warm * (_WARM_WHOLE if case.group == "whole" else 1))
+        warm_up(sides[OWN], options.device, options.warm * (_WARM_WHOLE if case.group in ("whole", "short") else 1))
         before = _counted(options.device, "kernels", "compiled_launches")
         values, ratios = _spreads(case, sides, options)
         after = _counted(options.device, "kernels", "compiled_launches")
