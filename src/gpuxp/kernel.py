@@ -205,7 +205,7 @@ def combine(op: str, values: Array) -> Array:
             partial[:, block] = lanes[:, 0]
         values, n = partial, partial.shape[1]
     if n == 0:
-        return np.full(values.shape[0], ELEMENTWISE[op].identity, values.dtype)
+        return np.full(values.shape[0], ELEMENTWISE[op].neutral(values.dtype))
     return without_negative_zero(op, values[:, 0])
 
 

@@ -83,6 +83,10 @@ class Elementwise:
         """What runs the row on a small array: called as the ufunc is, for dtypes that are not of `own_kinds`."""
         return self.run if isinstance(self.run, Vectorised) else self.ufunc
 
+    def neutral(self, dtype: DType) -> Any:
+        """Return the identity in a dtype; all bits of an unsigned integer, where that is -1."""
+        return np.asarray(self.identity).astype(dtype)
+
     @property
     def own_kinds(self) -> str:
         """Kinds of dtype for which the row does not do what its ufunc does."""

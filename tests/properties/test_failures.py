@@ -26,7 +26,7 @@ class Failing:
         self._random = random.Random(0)
         self.rate = 0.0
         self.failures = 0
-        for owner, name in ((SoftwareBackend, "alloc"), (Runtime, "launch")):
+        for owner, name in ((SoftwareBackend, "alloc"), (Runtime, "_launch")):
             monkeypatch.setattr(owner, name, self._wrapped(getattr(owner, name)))
 
     def _wrapped(self, fn: Any) -> Any:

@@ -18,7 +18,7 @@ def fold(op: str, fn: Fn, values: MxArray) -> MxArray:
     """Reduce ``(outer, n, inner)`` along the middle axis, to ``(outer, inner)``."""
     if not values.shape[1]:
         dtype = DTYPES[values.dtype]
-        identity = np.asarray(ELEMENTWISE[op].identity).astype(dtype)
+        identity = ELEMENTWISE[op].neutral(dtype)
         return mx.broadcast_to(literal(identity, dtype), (values.shape[0], values.shape[2]))
     ordered = op in _ORDERED and values.dtype in (mx.float32, mx.float64) and mx.default_device() == mx.cpu
     whole = _whole_rows(op) if ordered else None

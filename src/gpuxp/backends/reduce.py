@@ -84,7 +84,7 @@ class _Reduce:
             if self.blocks:
                 result = fold(r.op, partial[:, :, None])
             else:
-                result = np.full(self.n_kept, ELEMENTWISE[r.op].identity, partial.dtype)
+                result = np.full(self.n_kept, ELEMENTWISE[r.op].neutral(partial.dtype))
             self.arrays[r.param][...] = result.reshape(self.kept)
 
     def _blocks(self, kept: tuple[int, int], first: int, scratch: Scratch) -> None:

@@ -36,6 +36,9 @@ class Segments:
         for value, inst in enumerate(body):
             for load in (body[a] for a in inst.args if body[a].op == "load"):
                 last_load[load.attr] = max(last_load[load.attr], self._at(inst) + self.is_call(value))
+        for r in kernel.reductions:
+            if body[r.value].op == "load":
+                last_load[body[r.value].attr] = self.count - 1
         self.store_at = [max(self.ready[value], last_load[param]) for param, value in kernel.stores]
         if any(body[value].op == "load" for _, value in kernel.stores):  # read before any other store
             self.store_at = [self.count - 1] * len(kernel.stores)
