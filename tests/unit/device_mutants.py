@@ -15,7 +15,8 @@ from typing import Any
 from gpuxp.backends import launching
 from tests.properties.fuzz import check
 from tests.properties.programs import Options
-from tests.properties.running import Setup
+from tests.properties.running import Setup, failure
+from tests.properties.writing import Statement
 
 from .mutants import MUTANTS, Patch, applied
 
@@ -37,6 +38,12 @@ ENGINE = {
     "opencl": [name for name in MUTANTS if name not in _SOFTWARE],
     "mlx": [name for name in MUTANTS if name not in _SOFTWARE | _BY_VALUE],
 }
+
+# random programs seldom drop a value between its uses
+_DROPPED = (
+    "x = np.arange(20.0).reshape(4, 5)", "t = x * 2", "s = t.sum(axis=1, keepdims=True)", "x[1:] = 7", "u = t * s",
+    "del t", "read(u)",
+)  # fmt: skip
 
 _render = launching.render
 
@@ -113,6 +120,8 @@ def dies_on(device: str, patches: list[Patch], programs: int = SCOUTED) -> bool:
     """Whether a program fails on a device; the reference, which compiles nothing, scouts for those that may."""
     options = Options(shared=False, large=0)
     with applied(patches):
+        if failure([Statement(line) for line in _DROPPED], setups(device)[0]) is not None:
+            return True
         for seed in range(programs):
             place = seed % len(setups(device))
             if seed >= FIRST and check(seed, setups("reference")[place], options) is None:
