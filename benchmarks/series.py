@@ -81,7 +81,7 @@ def _recording(size: int) -> tuple[Case, Case]:
     return (
         Case(f"record[{size}]", f"recording alone, {size:,} operations", _repeated(10), _repeat, (size,) * 3,
              "operation", size, size, flush=False, settings=alone),
-        Case(f"operations[{size}]", f"{size:,} operations in a row on 20,000 elements", _repeated(20_000), _repeat,
+        Case(f"operations[{size}]", f"{size:,} operations in a row on 40,000 elements", _repeated(40_000), _repeat,
              (size,) * 3, "operation", size, size),
     )  # fmt: skip
 

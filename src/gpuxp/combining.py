@@ -58,8 +58,10 @@ def there(a: Any) -> HostArray | None:
 def reduced(row: Elementwise, a: Any, axis: Axis, dtype: Any, keepdims: bool) -> ndarray | None:
     """Reduce an array at once; None: others do it, or refuse it."""
     x = there(a)
-    if x is None:
-        return _large_total(row, a) if axis is None and dtype is None and not keepdims else None
+    if x is None or x.size >= PARALLEL:
+        found = _large_total(row, a) if axis is None and dtype is None and not keepdims else None
+        if found is not None or x is None:
+            return found
     if not row.associative or not (x.ndim or axis is None):
         return None
     axes = normalize_axes(axis, x.ndim)
@@ -96,8 +98,7 @@ def combined(
         return found if found.dtype == acc else found.astype(acc)
     if x.dtype != inner:
         x = quiet_call(x.astype, inner)
-    shared = whole and x.size >= PARALLEL and _compiled_total(row.name, runtime, x) is not None
-    if way == "extreme" and not shared:
+    if way == "extreme":
         found = quiet_call(row.ufunc.reduce, x, axes, None, None, keepdims)
         if _is_decided(found, x):
             return found if inner is acc else found.astype(acc)
