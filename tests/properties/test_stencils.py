@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -162,3 +163,17 @@ def test_too_little_is_not_worth_a_pass(monkeypatch: pytest.MonkeyPatch) -> None
     before = pairs()
     np.evaluate(heat(np, np.ones((50, 50)), 2))
     assert pairs() == before
+
+
+@pytest.mark.parametrize("shape", [(4, 40000), (100000,)])
+def test_rows_of_several_units(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few long rows are cut into units for the threads: the pass has to count these."""
+    monkeypatch.setattr(pair, "_BLOCK", 1 << 14)
+    start = numpy.arange(float(math.prod(shape))).reshape(shape) % 13
+    before = pairs()
+    with np.configure(num_threads=8):
+        u, want = np.asarray(start), start.copy()
+        for x in (u, want):
+            x[..., 1:-1] += x[..., :-2] * 2 - x[..., 2:]
+        assert (numpy.asarray(u) == want).all()
+    assert pairs() > before

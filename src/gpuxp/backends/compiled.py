@@ -73,14 +73,14 @@ class Prepared:
         self.kernel, self.shape, self._compiled, self._strides = kernel, shape, compiled, strides
         self.elements = math.prod(shape)
         self._work = self.elements * (len(kernel.body) + _CALL * compiled.calls)
-        step, self.units = self._units()
+        self.step, self.units = self._units()
         results = {r.param for r in kernel.reductions}
         self.code = compiled.address
         self.streams = compiled.streams and self._traffic(strides) >= _STREAM
         self.extent = len(compiled.head) + 1 + compiled.layout.streams  # where the shape begins in the table
         self.first = self.extent + len(shape)  # where the addresses begin ...
         self._last = self.first + len(strides)  # ... and end
-        words = [*compiled.head, step, *[self.streams] * compiled.layout.streams, *shape, *(0 for _ in strides)]
+        words = [*compiled.head, self.step, *[self.streams] * compiled.layout.streams, *shape, *(0 for _ in strides)]
         words += [word for param, s in enumerate(strides) if param not in results for word in s]
         self._places = []  # of each scalar, and its dtype
         for dtype in kernel.scalars:

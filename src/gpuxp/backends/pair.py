@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..codegen.llvmpair import FINISH, PAIR, WORDS, render_pair
-from ..config import config, num_threads
+from ..config import num_threads
 from ..geometry import address, c_strides
 from ..kernel import Kernel
 from .base import Arg, Held
@@ -105,7 +105,7 @@ class Pair:
     def _describe(self, number: int, shape: tuple[int, ...], args: Sequence[Arg]) -> int:
         """Write down a kernel's launch; return the address."""
         ready = self._prepared[number]
-        step = min(shape[-1], config.tile)
+        step = ready.step  # a unit's, which the kernel has in its table
         inner = math.prod(shape[1:-1]) * -(-shape[-1] // step) if len(shape) > 1 else 0
         strides = (ctypes.c_int64 * len(args))(*(a.strides[0] for a in args))
         words = (ready.code, ready.table, ready.words, ready.extent, ready.first, len(args), self._shared[number],
