@@ -391,7 +391,10 @@ def root(array: ndarray) -> ndarray:
 
 
 def view_of(array: ndarray, geometry: Ghost, state: int | None = None) -> ndarray:
-    """Return a view of `array` with the geometry that NumPy made from its ghost."""
+    """Return a view of `array` with the geometry that NumPy made from its ghost.
+
+    A value does not change: what may be written is a copy of it, unless `state` is given.
+    """
     self = _new(ndarray)
     if array._own is not None:
         self._own = geometry
@@ -404,7 +407,7 @@ def view_of(array: ndarray, geometry: Ghost, state: int | None = None) -> ndarra
     self._runtime = array._runtime
     self._state = state if state is not None else READ_ONLY if array._state == READ_ONLY else WRITEABLE
     self._base = array if base is None else base
-    return self
+    return copy_of(self) if state is None and array._state == VALUE else self
 
 
 def wrap(runtime: Runtime, result: Any) -> ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from .runtime import Runtime  # the engine is loaded with the first array
 
 _LARGE = 1 << 16  # bytes
+_SILENT = contextlib.nullcontext()  # what is not converted does not overflow
 
 
 def asarray(
@@ -89,7 +91,9 @@ def asarray(
         value[...] = obj
         return held(runtime, value)
     try:
-        value = NUMPY.array(_plain(obj), dtype=wanted, order=order or "K", copy=True)
+        plain = _plain(obj)
+        with _SILENT if wanted is None else np.errstate(all="ignore"):
+            value = NUMPY.array(plain, dtype=wanted, order=order or "K", copy=True)
     except ValueError as error:
         if "inhomogeneous" in str(error):
             raise ValueError(f"asarray: nested sequences must have equal lengths: {error}") from None

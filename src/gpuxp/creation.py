@@ -28,8 +28,8 @@ from .convert import as_operand, asarray, runtime_for
 from .devices import runtime_of
 from .dtypes import FLOAT64, INT64, NUMPY, DType
 from .geometry import Shape, layout, layout_like
-from .tape import MAP, Node
-from .threads import quiet
+from .tape import MAP, Node, constant
+from .threads import quiet, quiet_call
 from .ufunc import UFUNCS, select
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _fill(result: ndarray, fill_value: Any) -> None:
         own.fill(fill_value)
         return
     value: Any = np.empty((), result.dtype) if own is None else own
-    NUMPY.copyto(value, fill_value, casting="unsafe")  # NumPy's conversion, and its error for an integer out of range
+    quiet_call(np.copyto, value, fill_value, "unsafe")  # NumPy's conversion, and its error for an integer out of range
     if own is None:
         record_copy(result._view, value)
 
@@ -195,9 +195,9 @@ def arange(
         raise ValueError("arange: cannot compute length")
     length = 0 if span <= 0 else math.ceil(span)
     if (runtime.host_visible and runtime.at_once(length)) or found.kind in "bc":
-        return held(runtime, NUMPY.arange(first, last, by, target))
+        return held(runtime, quiet_call(np.arange, first, last, by, target))
     result = fresh(runtime, (length,), found)
-    zero, one = (np.asarray(v).astype(found) for v in (first, first + by))
+    zero, one = (constant(v, found) for v in (first, first + by))
     _progression(runtime, result, zero, quiet(np.subtract, one, zero))
     return result
 
@@ -220,7 +220,7 @@ def linspace(
     runtime = runtime_of(device)
     target = None if dtype is None else dtypes.check(dtype, "linspace")
     ends = [host(v) if type(v) is ndarray else v for v in (start, stop)]
-    values, step = NUMPY.linspace(*ends, operator.index(num), endpoint, True, target, axis)
+    values, step = quiet(NUMPY.linspace, *ends, operator.index(num), endpoint, True, target, axis)
     result = wrap(runtime, values)
     return (result, step) if retstep else result
 
@@ -234,7 +234,8 @@ def _from_numpy(name: str) -> Callable[..., Any]:
         if kwargs.get("dtype") is not None:
             kwargs["dtype"] = dtypes.check(kwargs["dtype"], name)
         plain = [host(a) if type(a) is ndarray else a for a in args]
-        found = fn(*plain, **{k: host(v) if type(v) is ndarray else v for k, v in kwargs.items()})
+        with np.errstate(all="ignore"):  # some call the user's functions, which have the user's context
+            found = fn(*plain, **{k: host(v) if type(v) is ndarray else v for k, v in kwargs.items()})
         return wrap(runtime, found)
 
     create.__name__ = create.__qualname__ = name

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .array import VALUE, copy_of, fresh, host, ndarray, view_of
+from .array import READ_ONLY, VALUE, copy_of, fresh, host, ndarray, view_of
 from .dtypes import BOOL, INT64, INTP
 from .gathering import (
     Index,
@@ -243,7 +243,7 @@ def repeat(x: ndarray, repeats: Any, axis: int | None) -> ndarray:
         raise ValueError(f"operands could not be broadcast together with shape ({n},) {times.shape}")
     if not n:
         return take_at(x, fresh(runtime, (0,), INT64), axis)
-    each = view_of(times, np.broadcast_to(times._ghost, (n,)))
+    each = view_of(times, np.broadcast_to(times._ghost, (n,)), READ_ONLY)
     if bool(UFUNCS["logical_or"].reduce(each < 0)):
         raise ValueError("repeats may not contain negative values.")
     ends = running("add", copy_of(each, INT64))

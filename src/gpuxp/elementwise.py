@@ -250,7 +250,7 @@ def _edge(x: ndarray, value: Any, axis: int) -> ndarray | None:
     edge = as_operand(value, x._runtime)
     if edge.ndim == 0:
         shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
-        edge = view_of(edge, np.broadcast_to(edge._ghost, shape))
+        edge = view_of(edge, np.broadcast_to(edge._ghost, shape), READ_ONLY)
     return edge
 
 

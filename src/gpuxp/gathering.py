@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .array import HostArray, copy_of, fresh, held, host, ndarray, record_copy, view_of
+from .array import READ_ONLY, HostArray, copy_of, fresh, held, host, ndarray, record_copy, view_of
 from .convert import library
 from .dtypes import BOOL, INT64, DType, check
 from .geometry import Shape, broadcast_shapes, broadcasts_to, layout, strides_in_order
-from .tape import LIBRARY, MAP, Node
+from .tape import LIBRARY, MAP, Node, constant
 from .ufunc import UFUNCS, assign, select
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def put_at(target: ndarray, places: ndarray, values: ndarray, axis: int, unique:
     """
     shape = target.shape[:axis] + places.shape + target.shape[axis + 1 :]
     if values.shape != shape:
-        values = view_of(values, np.broadcast_to(values._ghost, shape))
+        values = view_of(values, np.broadcast_to(values._ghost, shape), READ_ONLY)
 
     def write(old: HostArray, where: HostArray, new: HostArray, _: Any) -> HostArray:
         found = old.copy()
@@ -94,7 +94,7 @@ def count(runtime: Runtime, n: int) -> ndarray:
 def flat(x: ndarray) -> ndarray:
     """Return the elements in C order: a view if they lie so."""
     try:
-        return view_of(x, np.reshape(x._ghost, -1, copy=False))
+        return view_of(x, np.reshape(x._ghost, -1, copy=False), x._state)
     except ValueError:
         copied = fresh(x._runtime, x.shape, x.dtype)
         record_copy(copied._view, x._view)
@@ -104,7 +104,7 @@ def flat(x: ndarray) -> ndarray:
 def filled(runtime: Runtime, shape: Shape, value: Any, dtype: Any = INT64) -> ndarray:
     """Return an array of one value."""
     result = fresh(runtime, shape, np.dtype(dtype))
-    record_copy(result._view, np.asarray(value, dtype))
+    record_copy(result._view, constant(value, result.dtype))
     return result
 
 
@@ -316,7 +316,7 @@ class Selection:
         dims = [g.first + k for g in groups for k in range(len(g.extents))]
         kept = [d for d in range(geometry.ndim) if d not in dims]
         before, after = kept[: self.axis], kept[self.axis :]
-        self.view = view_of(array, geometry.transpose((*before, *dims, *after)))
+        self.view = view_of(array, geometry.transpose((*before, *dims, *after)), array._state)
         self._dims = len(dims)
         self.unique = len(groups) == 1 and groups[0].index.dtype == BOOL
         self._groups = groups
@@ -350,7 +350,7 @@ class Selection:
         if shape == view.shape:
             return view, False
         try:
-            return view_of(view, np.reshape(view._ghost, shape, copy=False)), False
+            return view_of(view, np.reshape(view._ghost, shape, copy=False), view._state), False
         except ValueError:
             copied = fresh(view._runtime, view.shape, view.dtype)
             record_copy(copied._view, view._view)

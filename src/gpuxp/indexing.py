@@ -31,6 +31,7 @@ from .array import (
 from .convert import as_operand, asarray, host_call, runtime_for
 from .dtypes import BOOL
 from .small import write
+from .tape import constant
 from .threads import PARALLEL, quiet_call
 from .ufunc import assign, check_writeable, choose, into, update
 
@@ -154,7 +155,7 @@ def _basic(self: ndarray, key: Any) -> ndarray:
     if there is not None:
         return adopted(self._runtime, found)
     full = key if type(key) is tuple else (key,)
-    picked = copy_of(view_of(self, self._ghost[(*(k for k in full if k is not Ellipsis), Ellipsis)]))
+    picked = copy_of(view_of(self, self._ghost[(*(k for k in full if k is not Ellipsis), Ellipsis)], VALUE))
     picked._state = VALUE
     return picked
 
@@ -176,7 +177,7 @@ def setitem(self: ndarray, key: Any, value: Any) -> None:
         if type(geometry) is not np.ndarray:
             full = plain if type(plain) is tuple else (plain,)
             geometry = self._ghost[(*(k for k in full if k is not Ellipsis), Ellipsis)]
-        target = view_of(self, geometry)
+        target = view_of(self, geometry, WRITEABLE)
         _store(target, _stored(value, target, runtime))
         return
     full = plain if type(plain) is tuple else (plain,)
@@ -227,9 +228,7 @@ def _operand(value: Any, target: ndarray, runtime: Runtime) -> ndarray:
         runtime_for("__setitem__", (target, value))
         return value
     if type(value) in (int, float, bool, complex):
-        cell = np.empty((), target.dtype)
-        cell[()] = value  # NumPy's conversion, with its error for a value out of range
-        return held(runtime, cell)
+        return held(runtime, constant(value, target.dtype))  # with NumPy's error for a value out of range
     return as_operand(value, runtime)
 
 

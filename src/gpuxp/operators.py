@@ -61,11 +61,16 @@ def power_operator(x: Any, y: Any) -> ndarray:
     if type(y) in (int, float) and type(x) is ndarray:
         if x.dtype.kind in "fc" and y in _SHORTCUTS:
             return UFUNCS[_SHORTCUTS[y]](x)
-        if x.dtype.kind in "iu" and type(y) is int and y == 2:
+        if type(y) is int and y == 2 and x.dtype.kind in ("iu" if x._state == VALUE else "biu"):
             return UFUNCS["square"](x)
-        if x.dtype.kind in "iu" and type(y) is int and y < 0:
-            raise ValueError("Integers to negative integer powers are not allowed.")
+        _check_power(x, y)
     return UFUNCS["power"](x, y)
+
+
+def _check_power(x: ndarray, y: Any) -> None:
+    """Raise at the call what NumPy says of negative powers of integers."""
+    if type(y) is int and y < 0 and x.dtype.kind in "iu":
+        np.power(np.ones(min(x.size, 1), x.dtype), y)
 
 
 _SHORTCUTS = {2: "square", 1: "positive", 0.5: "sqrt", -1: "reciprocal"}
@@ -84,8 +89,7 @@ def _ipow(self: ndarray, other: Any) -> Any:
         return _pow(self, other)
     if type(other) in (int, float) and self.dtype.kind in "fc" and other in _SHORTCUTS:
         return UFUNCS[_SHORTCUTS[other]](self, out=self)
-    if type(other) is int and other < 0 and self.dtype.kind in "iu":
-        raise ValueError("Integers to negative integer powers are not allowed.")
+    _check_power(self, other)
     check_writeable(self, "power")
     return UFUNCS["power"].into_first(self, other)
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from .array import VALUE, WRITEABLE, make, ndarray
 from .config import config
 from .dtypes import DType
 from .geometry import Ghost, Key, Shape
 from .storage import Buffer, View
-from .tape import MAP, Node
+from .tape import MAP, Node, constant
 
 if TYPE_CHECKING:
     from .runtime import Runtime  # the engine is loaded with the first array
@@ -67,7 +65,7 @@ class Recipes:
             return None
         for n, value in enumerate(ins):
             if type(value) is not View:
-                ins[n] = np.asarray(value, loop[n])
+                ins[n] = constant(value, loop[n])
         target = View(Buffer(runtime, nbytes), ghost, False, key)
         result = make(target, state)  # holds the buffer while the tape may run
         runtime.record(Node(self._op, MAP, (target,), tuple(ins), loop, shape))

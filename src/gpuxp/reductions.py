@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import combining, derived, dtypes
-from .array import VALUE, adopted, copy_of, fresh, host, ndarray, view_of, wrap
+from .array import READ_ONLY, VALUE, WRITEABLE, adopted, copy_of, fresh, host, ndarray, view_of, wrap
 from .combining import Axis, normalize_axes, result_strides
 from .convert import as_operand, host_call, runtime_for
 from .dtypes import BOOL, FLOAT32, INTP, DType
 from .gathering import flat
 from .geometry import broadcast_shapes
 from .ops import reducible
-from .tape import REDUCE, Node
+from .tape import REDUCE, Node, constant
 from .threads import quiet
 from .ufunc import UFUNCS, into, select, ufunc
 
@@ -53,7 +53,7 @@ def reduce(
         x = _masked(fn, x, where, acc, initial)
     result = _reduced(fn, x, axes, acc, keepdims, initial)
     if initial is not None:
-        combined = fn(result, np.asarray(initial).astype(result.dtype)[()] if type(initial) is not ndarray else initial)
+        combined = fn(result, constant(initial, result.dtype)[()] if type(initial) is not ndarray else initial)
         combined._state = result._state
         result = combined
     return _into(result, out, name)
@@ -78,7 +78,7 @@ def _masked(fn: ufunc, x: ndarray, where: Any, acc: DType, initial: Any) -> ndar
         raise ValueError(
             f"{fn.__name__}.reduce: where of shape {mask.shape} does not broadcast to the array's {x.shape}"
         )
-    return select(mask, x, np.asarray(neutral).astype(x.dtype if acc == BOOL else acc)[()])
+    return select(mask, x, constant(neutral, x.dtype if acc == BOOL else acc)[()])
 
 
 def _reduced(fn: ufunc, x: ndarray, axes: tuple[int, ...], acc: DType, keepdims: bool, initial: Any) -> ndarray:
@@ -99,7 +99,7 @@ def _reduced(fn: ufunc, x: ndarray, axes: tuple[int, ...], acc: DType, keepdims:
     if not kept:
         result._state = VALUE
     if keepdims:
-        result = view_of(result, np.expand_dims(result._ghost, axes))
+        result = view_of(result, np.expand_dims(result._ghost, axes), WRITEABLE)
         result._base = None
     return result
 
@@ -216,7 +216,7 @@ def _counts(x: ndarray, axis: Axis, where: Any, keepdims: bool) -> Any:
     if where is not True:
         mask = as_operand(where, x._runtime)
         if mask.shape != x.shape:
-            mask = view_of(mask, np.broadcast_to(mask._ghost, x.shape))
+            mask = view_of(mask, np.broadcast_to(mask._ghost, x.shape), READ_ONLY)
         return sum(mask, axis=axis, keepdims=keepdims)
     return x.size if axis is None else math.prod(x.shape[d] for d in normalize_axes(axis, x.ndim))
 

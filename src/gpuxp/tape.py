@@ -10,6 +10,7 @@ import numpy as np
 from .dtypes import DType
 from .geometry import CLASH, DISJOINT, IDENTICAL, Shape, relation
 from .storage import View
+from .threads import quiet_call
 
 _REPEATED = 8  # commands that make a repetition
 
@@ -64,6 +65,12 @@ class Node:
         ins = ", ".join(_show(v) for v in self.ins)
         axes = f", axis={self.attr}" if self.kind == REDUCE else ""
         return f"{', '.join(_show(v) for v in self.outs)} = {self.op}({ins}{axes})"
+
+
+def constant(value: Any, dtype: DType) -> Scalar:
+    """Return a number as commands take it; like all overflow, that of its conversion is silent."""
+    found: Scalar = quiet_call(np.asarray, value, dtype) if dtype.kind in "fc" else np.asarray(value, dtype)
+    return found
 
 
 def repeating(nodes: Sequence[Node]) -> int:

@@ -30,7 +30,7 @@ from .ops import ELEMENTWISE, Elementwise
 from .recipes import Recipes
 from .small import PYTHON_SCALARS, apply_row, binary, in_order, plain_operands, too_large, unary
 from .storage import View
-from .tape import MAP, Node, clashes
+from .tape import MAP, Node, clashes, constant
 from .threads import quiet, quiet_call
 
 if TYPE_CHECKING:
@@ -331,7 +331,7 @@ def _alike(args: Sequence[Any]) -> tuple[Runtime, Shape, tuple[Any, ...]] | None
 
 def _inputs(operands: Sequence[Any], loop: Sequence[DType]) -> list[Any]:
     """Return operands as commands read them: views, and scalars in the loop's dtypes."""
-    return [a._made or a._view if type(a) is ndarray else np.asarray(a, loop[n]) for n, a in enumerate(operands)]
+    return [a._made or a._view if type(a) is ndarray else constant(a, loop[n]) for n, a in enumerate(operands)]
 
 
 def _summary(fn: np.ufunc) -> str:
@@ -396,7 +396,7 @@ def select(condition: Any, x: Any, y: Any) -> ndarray:
     dtype = dtypes.resolve(np.add, tuple(a.dtype if type(a) is ndarray else type(a) for a in operands))[-1]
     shape = broadcast_shapes(*(a.shape for a in arrays))
     result = fresh(runtime, shape, dtype, layout([a._ghost for a in arrays], shape, dtype.itemsize))
-    ins = tuple(a._view if type(a) is ndarray else np.asarray(a).astype(dtype) for a in operands)
+    ins = tuple(a._view if type(a) is ndarray else constant(a, dtype) for a in operands)
     loop = (BOOL, dtype, dtype, dtype)
     runtime.record(Node("select", MAP, (result._view,), (mask._view, *ins), loop, shape))
     if all(type(a) is ndarray and a.shape == shape for a in operands) and mask.shape == shape:
