@@ -29,12 +29,15 @@ class _Recomputation:
         self._home = {n: g for g, nodes in enumerate(groups) for n in nodes}
         self._writers: dict[int, list[int]] = {}  # buffer -> commands
         self._readers: dict[int, list[tuple[int, int]]] = {}  # buffer -> group and view
+        self._first: dict[int, int] = {}  # buffer -> the first command that reads it
         self._again: dict[tuple[int, int], int] = {}  # group and view -> the command that makes it there again
         for number, g in self._home.items():
             for v in trace.writes[number]:
                 self._writers.setdefault(trace.buffer_of[v], []).append(number)
             for v in trace.reads[number]:
                 self._readers.setdefault(trace.buffer_of[v], []).append((g, v))
+                first = self._first.setdefault(trace.buffer_of[v], number)
+                self._first[trace.buffer_of[v]] = min(first, number)
 
     def run(self) -> list[list[int]]:
         """Return the groups with what they make again."""
@@ -65,6 +68,8 @@ class _Recomputation:
         (view,) = trace.writes[number]
         buffer = trace.buffer_of[view]
         if trace.wanted[buffer] or self._writers[buffer] != [number]:
+            return None
+        if self._first.get(buffer, number + 1) <= number:  # what it held before is read
             return None
         return view if all(v == view for _, v in self._readers.setdefault(buffer, [])) else None
 

@@ -417,3 +417,14 @@ def test_what_is_known_of_results_is_no_more_than_what_numpy_says() -> None:
                 found = getattr(np, name)(*mine)
                 assert (found.dtype, found.shape, found.strides) == (wanted.dtype, wanted.shape, wanted.strides)
                 numpy.testing.assert_array_equal(numpy.asarray(found), wanted)
+
+
+def test_what_is_changed_in_place_is_not_made_again() -> None:
+    start = numpy.arange(3.0)
+    with np.configure(small=0, middling=0):
+        u, v = np.asarray(start), np.asarray(start * 2)
+        np.evaluate()
+        u += v
+        found = u - np.max(u, axis=-1, keepdims=True)
+        del u
+        assert (numpy.asarray(found) == start * 3 - 6).all()
