@@ -78,7 +78,9 @@ def _masked(fn: ufunc, x: ndarray, where: Any, acc: DType, initial: Any) -> ndar
         raise ValueError(
             f"{fn.__name__}.reduce: where of shape {mask.shape} does not broadcast to the array's {x.shape}"
         )
-    return select(mask, x, constant(neutral, x.dtype if acc == BOOL else acc)[()])
+    target = x.dtype if acc == BOOL else acc
+    filler = constant(initial, target) if fn.identity is None else np.asarray(neutral).astype(target)
+    return select(mask, x, filler[()])
 
 
 def _reduced(fn: ufunc, x: ndarray, axes: tuple[int, ...], acc: DType, keepdims: bool, initial: Any) -> ndarray:

@@ -396,7 +396,7 @@ def select(condition: Any, x: Any, y: Any) -> ndarray:
     dtype = dtypes.resolve(np.add, tuple(a.dtype if type(a) is ndarray else type(a) for a in operands))[-1]
     shape = broadcast_shapes(*(a.shape for a in arrays))
     result = fresh(runtime, shape, dtype, layout([a._ghost for a in arrays], shape, dtype.itemsize))
-    ins = tuple(a._view if type(a) is ndarray else constant(a, dtype) for a in operands)
+    ins = tuple(a._view if type(a) is ndarray else quiet_call(np.asarray(a).astype, dtype) for a in operands)
     loop = (BOOL, dtype, dtype, dtype)
     runtime.record(Node("select", MAP, (result._view,), (mask._view, *ins), loop, shape))
     if all(type(a) is ndarray and a.shape == shape for a in operands) and mask.shape == shape:

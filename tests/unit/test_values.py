@@ -112,3 +112,15 @@ def test_squares_of_truth_values() -> None:
     x = numpy.asarray([True, False])
     assert (np.asarray(x) ** 2).dtype == (x**2).dtype
     assert (np.asarray(x)[0] ** 2).dtype == (x[0] ** 2).dtype
+
+
+@pytest.mark.parametrize("name", ["bitwise_and", "bitwise_or", "add", "multiply", "maximum", "gcd"])
+def test_the_neutral_element_of_what_does_not_count(name: str) -> None:
+    x, mask = numpy.arange(1, 7, dtype="uint8").reshape(2, 3), numpy.array([True, False, True])
+    initial = {"initial": 1} if name == "maximum" else {}
+    want = getattr(numpy, name).reduce(x, axis=0, where=mask, **initial)
+    found = getattr(np, name).reduce(np.asarray(x), axis=0, where=np.asarray(mask), **initial)
+    assert found.dtype == want.dtype
+    assert numpy.asarray(found).tolist() == want.tolist()
+    empty = getattr(np, name).reduce(np.asarray(x)[:0], axis=0, **initial)
+    assert numpy.asarray(empty).tolist() == getattr(numpy, name).reduce(x[:0], axis=0, **initial).tolist()
