@@ -12,6 +12,7 @@ from ..threads import compiling
 from . import diskcache
 
 _alive: weakref.WeakSet[Code] = weakref.WeakSet()
+_ending: list[bool] = []  # not empty once the process ends
 
 
 class Code:
@@ -21,6 +22,8 @@ class Code:
         self._engine = engine
         self._found: dict[str, int] = {}  # asking LLVM takes 10 microseconds
         _alive.add(self)
+        if _ending:
+            self.leave()
         self.address = self.at(entry)
 
     def at(self, entry: str) -> int:
@@ -37,8 +40,10 @@ class Code:
 
 @atexit.register
 def _leave() -> None:
-    for code in _alive:
-        code.leave()
+    with compiling:  # what is compiled after this leaves by itself
+        _ending.append(True)
+        for code in _alive:
+            code.leave()
 
 
 @lru_cache(maxsize=1)
