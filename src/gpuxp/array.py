@@ -5,7 +5,7 @@ The class holds what an array *is*; operators and methods are attached by the mo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -351,19 +351,6 @@ def contents(array: ndarray) -> HostArray | None:
     if not runtime.host_visible or buffer.mem is None or buffer.write_epoch > runtime.done or buffer.error is not None:
         return None
     return view.ghost if view.real else runtime.host(view)
-
-
-def at_hand(arrays: Sequence[ndarray]) -> list[HostArray] | None:
-    """Return the contents of small arrays that are there: NumPy is done with them before they are recorded."""
-    found = []
-    for array in arrays:
-        if not array._runtime.at_once(array.size):
-            return None
-        own = contents(array)
-        if own is None:
-            return None
-        found.append(own)
-    return found
 
 
 def is_pending(array: ndarray) -> bool:

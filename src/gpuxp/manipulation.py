@@ -16,7 +16,6 @@ from .array import (
     WRITEABLE,
     HostArray,
     adopted,
-    at_hand,
     copy_of,
     fresh,
     host,
@@ -392,9 +391,9 @@ def roll(a: Any, /, shift: Any, axis: Any = None) -> ndarray:
     moves = [(d, n % shape[d]) for d, n in by.items() if n and shape[d] and n % shape[d]]
     if not moves:
         return copy_of(x)
-    there = at_hand((x,))
-    if there is not None and there[0].flags.c_contiguous:
-        return adopted(x._runtime, _rolled(there[0], moves))
+    found = plain_operands((x,), ())
+    if found is not None and found[1][0].flags.c_contiguous:
+        return adopted(x._runtime, _rolled(found[1][0], moves))
     result = fresh(x._runtime, shape, x.dtype, layout_like(x._ghost, x.itemsize))
     _roll_into(result, x, moves)
     return result

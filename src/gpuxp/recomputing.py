@@ -82,7 +82,9 @@ class _Recomputation:
             for v in self._trace.reads[maker]:
                 source = self._made_here(v, home, maker)
                 if source is None:
-                    left += [self._again[home, v]] if (home, v) in self._again else []
+                    again = self._again.get((home, v))
+                    if again is not None:
+                        left.append(again)
                 elif not self._is_stored(v, home):
                     if self._only_value(source) is None:
                         return None

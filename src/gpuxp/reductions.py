@@ -236,13 +236,7 @@ def var(
     *, where: Any = True, mean: Any = None, correction: float | None = None,
 ) -> ndarray:  # fmt: skip
     """Return the variance over `axis`, divided by ``n - ddof`` (or ``n - correction``)."""
-    ddof = ddof if correction is None else correction
-    if where is True and dtype is out is mean is None:
-        found = combining.variance(a, axis, keepdims, ddof, False)
-        if found is not None:
-            return found
-    result, final = _var(a, axis, dtype, ddof, keepdims, where, mean)
-    return _final(result, final, out, "var")
+    return _spread("var", a, axis, dtype, out, ddof if correction is None else correction, keepdims, where, mean)
 
 
 def _var(a: Any, axis: Axis, dtype: Any, ddof: float, keepdims: bool, where: Any, given: Any) -> tuple[ndarray, DType]:
@@ -272,13 +266,20 @@ def std(
     *, where: Any = True, mean: Any = None, correction: float | None = None,
 ) -> ndarray:  # fmt: skip
     """Return the standard deviation over `axis`, with ``n - ddof`` (or ``n - correction``) as divisor."""
-    ddof = ddof if correction is None else correction
-    if where is True and dtype is out is mean is None:
-        found = combining.variance(a, axis, keepdims, ddof, True)
+    return _spread("std", a, axis, dtype, out, ddof if correction is None else correction, keepdims, where, mean)
+
+
+def _spread(
+    name: str, a: Any, axis: Axis, dtype: Any, out: Any, ddof: float, keepdims: bool, where: Any, given: Any
+) -> ndarray:
+    """Return the variance (``var``) or its square root (``std``), at once where that can be."""
+    root = name == "std"
+    if where is True and dtype is out is given is None:
+        found = combining.variance(a, axis, keepdims, ddof, root)
         if found is not None:
             return found
-    result, final = _var(a, axis, dtype, ddof, keepdims, where, mean)
-    return _final(UFUNCS["sqrt"](result), final, out, "std")
+    result, final = _var(a, axis, dtype, ddof, keepdims, where, given)
+    return _final(UFUNCS["sqrt"](result) if root else result, final, out, name)
 
 
 def _arg(name: str, a: Any, axis: int | None, out: Any, keepdims: bool) -> ndarray:

@@ -1,4 +1,4 @@
-"""Ufuncs' inner loops over packed memory, in LLVM IR: a reduction of rows, a conversion."""
+"""Ufuncs' inner loops over packed memory, in LLVM IR: reductions of rows and of columns, a conversion."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Segments:
         for value, inst in enumerate(body):
             for load in (body[a] for a in inst.args if body[a].op == "load"):
                 last_load[load.attr] = max(last_load[load.attr], self._at(inst) + self.is_call(value))
-        for r in kernel.reductions:
+        for r in kernel.reductions:  # they come last
             if body[r.value].op == "load":
                 last_load[body[r.value].attr] = self.count - 1
         self.store_at = [max(self.ready[value], last_load[param]) for param, value in kernel.stores]
