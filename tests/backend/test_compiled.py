@@ -23,6 +23,7 @@ from gpuxp.devices import runtime_of
 from gpuxp.dtypes import FLOAT64
 from gpuxp.kernel import Inst, Kernel
 from gpuxp.storage import Buffer
+from gpuxp.threads import PARALLEL
 
 COUNTERS = runtime_of("cpu").backend.caps.counters
 DOUBLE = Kernel((FLOAT64, FLOAT64), (), (Inst("load", (), FLOAT64, 0), Inst("add", (0, 0), FLOAT64)), ((1, 1),))
@@ -216,6 +217,23 @@ def test_what_is_read_again_stays_in_the_caches() -> None:
             launch = Tier(kernel, COUNTERS).choose(shape, args[: len(kernel.params)])
             assert isinstance(launch, compiled.Prepared)
             assert launch.streams == streams
+
+
+def test_launches_that_take_long_get_the_crew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is short by the estimate is timed; a single delay does not count."""
+    shape, args = operands(2 * PARALLEL)
+    clock = iter([t for seconds in (1, 0, 1, 1, 1) for t in (0, seconds)])  # two looks for each launch, then none
+    monkeypatch.setattr(compiled, "perf_counter", lambda: next(clock))
+    jobs = []
+    with np.configure(tier="compiled", num_threads=2):
+        launch = Tier(DOUBLE, COUNTERS).choose(shape, args)
+        workers = compiled.crew()
+        assert isinstance(launch, compiled.Prepared)
+        assert workers is not None
+        monkeypatch.setattr(workers, "run", lambda *job: jobs.append(job[-1]))
+        for _ in range(7):
+            launch(held(args), [a.offset for a in args], [])
+    assert jobs == [False] * 5 + [True] * 2
 
 
 @pytest.mark.parametrize("few", [1, 2, 3, 4, 5, 7, 16, 31, 48, 49])

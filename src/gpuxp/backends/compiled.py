@@ -7,6 +7,7 @@ import itertools
 import math
 import struct
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Any, cast
 
 import numpy as np
@@ -21,7 +22,7 @@ from ..errors import Unsupported
 from ..folding import fold
 from ..geometry import address, c_strides
 from ..kernel import BLOCK, Kernel, Reduction
-from ..threads import current_pool, quiet, quiet_call, threads_for
+from ..threads import PARALLEL, current_pool, quiet, quiet_call, threads_for
 from .base import Held
 from .crew import crew
 from .direct import make_total
@@ -31,7 +32,9 @@ from .pair import code as pair_driver
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
-_LONG = 1 << 20  # elements x instructions that are worth waking the crew
+_LONG = 1 << 20  # elements x instructions that are worth waking the crew, before a launch was ever measured
+_WAKE = 60e-6  # seconds of a launch that are worth waking the crew, some three times what that takes
+_SURE = 3  # launches in a row that took so long: one may only have had to wait for a processor
 _TASKS = 4  # for each thread, so that none waits long for another
 _UNIT = 4096  # least elements of a unit, if there are more
 _CALL = 8  # instructions that a call of one of NumPy's loops counts for
@@ -72,7 +75,9 @@ class Prepared:
         kernel = compiled.kernel
         self.kernel, self.shape, self._compiled, self._strides = kernel, shape, compiled, strides
         self.elements = math.prod(shape)
-        self._work = self.elements * (len(kernel.body) + _CALL * compiled.calls)
+        work = self.elements * (len(kernel.body) + _CALL * compiled.calls)
+        self._worth = max(self.elements, work // _STEPS)  # in elements, as `threads_for` counts them
+        self._long, self._slow = work >= _LONG, 0
         self.step, self.units = self._units()
         results = {r.param for r in kernel.reductions}
         self.code = compiled.address
@@ -131,14 +136,19 @@ class Prepared:
         """Hand out the units to the threads."""
         self.fill(addresses, scalars)
         at, function, units = self.table, self._compiled.function, self.units
-        threads = threads_for(max(self.elements, self._work // _STEPS), units)
-        if threads == 1:
-            function(at, 0, units)
-            return
+        threads = threads_for(self._worth, units)
+        workers = crew() if threads > 1 else None
         tasks = min(units, _TASKS * threads)
-        workers = crew()
+        if threads == 1 or (workers is not None and not self._long):
+            begun = perf_counter()
+            if workers is None:
+                function(at, 0, units)
+            else:
+                workers.run(self.code, at, units, tasks, threads, False)
+            self._learn(perf_counter() - begun)
+            return
         if workers is not None:
-            workers.run(self.code, at, units, tasks, threads, self._work >= _LONG)
+            workers.run(self.code, at, units, tasks, threads, True)
             return
         numbers = itertools.count()
 
@@ -147,6 +157,13 @@ class Prepared:
                 function(at, units * number // tasks, units * (number + 1) // tasks)
 
         current_pool().run(work, threads)
+
+
+    def _learn(self, seconds: float) -> None:
+        """Wake the crew from now on, if that pays: instructions and caches differ more than an estimate knows."""
+        self._slow = self._slow + 1 if seconds > _WAKE else 0
+        if self._slow == _SURE:
+            self._long, self._worth = True, max(self._worth, PARALLEL * num_threads())
 
 
 class _Reduction(Prepared):

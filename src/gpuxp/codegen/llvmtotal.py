@@ -11,7 +11,7 @@ from .llvmops import memory_type
 from .llvmreduce import PART, WHOLE
 
 TOTAL, COLUMNS, MAP = "gpuxp_total", "gpuxp_columns", "gpuxp_map"
-_LONG = 1 << 20  # elements that are worth waking the crew
+_LONG = 1 << 18  # elements that are worth waking the crew
 
 _TEXT = """
 ; %data: the address that runs a function on several threads, its state, how many elements are worth another thread, and
