@@ -13,7 +13,7 @@ import numpy
 import pytest
 
 import gpuxp as np
-from gpuxp.backends import compiled
+from gpuxp.backends import compiled, crew
 from gpuxp.backends import tier as tiers
 from gpuxp.backends.base import Arg
 from gpuxp.backends.tier import HOT, Tier
@@ -223,11 +223,11 @@ def test_launches_that_take_long_get_the_crew(monkeypatch: pytest.MonkeyPatch) -
     """What is short by the estimate is timed; a single delay does not count."""
     shape, args = operands(2 * PARALLEL)
     clock = iter([t for seconds in (1, 0, 1, 1, 1) for t in (0, seconds)])  # two looks for each launch, then none
-    monkeypatch.setattr(compiled, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(crew, "perf_counter", lambda: next(clock))
     jobs = []
     with np.configure(tier="compiled", num_threads=2):
         launch = Tier(DOUBLE, COUNTERS).choose(shape, args)
-        workers = compiled.crew()
+        workers = crew.crew()
         assert isinstance(launch, compiled.Prepared)
         assert workers is not None
         monkeypatch.setattr(workers, "run", lambda *job: jobs.append(job[-1]))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-import itertools
 import math
 import struct
 from collections.abc import Callable, Sequence
-from time import perf_counter
 from typing import Any, cast
 
 import numpy as np
@@ -22,9 +20,9 @@ from ..errors import Unsupported
 from ..folding import fold
 from ..geometry import address, c_strides
 from ..kernel import BLOCK, Kernel, Reduction
-from ..threads import PARALLEL, current_pool, quiet, quiet_call, threads_for
+from ..threads import quiet, quiet_call
 from .base import Held
-from .crew import crew
+from .crew import TASKS, Job, crew
 from .direct import make_total
 from .jit import build
 from .loops import find_loop
@@ -32,15 +30,9 @@ from .pair import code as pair_driver
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
-_LONG = 1 << 20  # elements x instructions that are worth waking the crew, before a launch was ever measured
-_WAKE = 60e-6  # seconds of a launch that are worth waking the crew, some three times what that takes
-_SURE = 3  # launches in a row that took so long: one may only have had to wait for a processor
-_TASKS = 4  # for each thread, so that none waits long for another
 _UNIT = 4096  # least elements of a unit, if there are more
 _CALL = 8  # instructions that a call of one of NumPy's loops counts for
-_STEPS = 3  # instructions of the kernels for which `threads_for` counts elements: a sum of two arrays
 _STREAM = 64 << 20  # bytes of a launch from which its results are written past the caches: they would not stay there
-_Function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
 
 class Compiled:
@@ -58,7 +50,6 @@ class Compiled:
             self.head.extend(found)
         self._code = build(source.text)
         self.address = self._code.address
-        self.function = _Function(self.address)
         if crew() is not None:  # made where kernels are compiled, so that no launch waits for it
             pair_driver()
         self.folds = [_fold_of(r.op, kernel.body[r.value].dtype) for r in kernel.reductions]
@@ -75,9 +66,8 @@ class Prepared:
         kernel = compiled.kernel
         self.kernel, self.shape, self._compiled, self._strides = kernel, shape, compiled, strides
         self.elements = math.prod(shape)
-        work = self.elements * (len(kernel.body) + _CALL * compiled.calls)
-        self._worth = max(self.elements, work // _STEPS)  # in elements, as `threads_for` counts them
-        self._long, self._slow = work >= _LONG, 0
+        self.work = self.elements * (len(kernel.body) + _CALL * compiled.calls)
+        self._job = Job(compiled.address, self.elements, self.work)
         self.step, self.units = self._units()
         results = {r.param for r in kernel.reductions}
         self.code = compiled.address
@@ -112,7 +102,7 @@ class Prepared:
         """Return how many elements (of a reduction: kept neighbours) a unit has side by side, and how many units."""
         extent = self.shape[-1]
         rows = self.elements // extent
-        shared = min(-(-_TASKS * num_threads() // rows), extent // _UNIT)
+        shared = min(-(-TASKS * num_threads() // rows), extent // _UNIT)
         step = -(-extent // max(shared, 1))
         step = min(-(-step // PIECE) * PIECE, extent, config.tile)
         return step, rows * -(-extent // step)
@@ -135,35 +125,7 @@ class Prepared:
     def _run(self, addresses: list[int], scalars: Sequence[Any]) -> None:
         """Hand out the units to the threads."""
         self.fill(addresses, scalars)
-        at, function, units = self.table, self._compiled.function, self.units
-        threads = threads_for(self._worth, units)
-        workers = crew() if threads > 1 else None
-        tasks = min(units, _TASKS * threads)
-        if threads == 1 or (workers is not None and not self._long):
-            begun = perf_counter()
-            if workers is None:
-                function(at, 0, units)
-            else:
-                workers.run(self.code, at, units, tasks, threads, False)
-            self._learn(perf_counter() - begun)
-            return
-        if workers is not None:
-            workers.run(self.code, at, units, tasks, threads, True)
-            return
-        numbers = itertools.count()
-
-        def work() -> None:
-            while (number := next(numbers)) < tasks:
-                function(at, units * number // tasks, units * (number + 1) // tasks)
-
-        current_pool().run(work, threads)
-
-
-    def _learn(self, seconds: float) -> None:
-        """Wake the crew from now on, if that pays: instructions and caches differ more than an estimate knows."""
-        self._slow = self._slow + 1 if seconds > _WAKE else 0
-        if self._slow == _SURE:
-            self._long, self._worth = True, max(self._worth, PARALLEL * num_threads())
+        self._job.run(self.table, self.units)
 
 
 class _Reduction(Prepared):

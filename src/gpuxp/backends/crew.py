@@ -9,20 +9,26 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import itertools
 import os
 import platform
 import threading
+from time import perf_counter
 
 from ..codegen.llvmcrew import FUNCTIONS, RUN, SERVE, SPLIT, STATE, STOP, place_of, render_crew
 from ..config import num_threads
-from ..threads import idle
+from ..threads import PARALLEL, current_pool, idle, threads_for
 from .jit import build
 
 _Run = ctypes.CFUNCTYPE(None, *(ctypes.c_void_p,) * 3, *(ctypes.c_int64,) * 4)
 _Serve = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-
-
+_Code = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 _LINE = 64  # bytes of a cache line
+TASKS = 4  # for each thread, so that none waits long for another
+_STEPS = 3  # instructions of the kernels for which `threads_for` counts elements: a sum of two arrays
+_LONG = 1 << 20  # elements x instructions that are worth waking the crew, before a job was ever measured
+_WAKE = 60e-6  # seconds of a job that are worth waking the crew, some three times what that takes
+_SURE = 3  # times in a row that a job took so long: once it may only have had to wait for a processor
 
 
 class Crew:
@@ -122,3 +128,47 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+class Job:
+    """Machine code ``function(context, low, high)``, shared by threads as far as that pays.
+
+    Instructions and caches differ more than an estimate knows: what runs alone is timed.
+    """
+
+    def __init__(self, code: int, elements: int, work: int) -> None:
+        self._code, self._function = code, _Code(code)
+        self._worth = max(elements, work // _STEPS)  # in elements, as `threads_for` counts them
+        self._long, self._slow = work >= _LONG, 0
+
+    def run(self, context: int, units: int) -> None:
+        """Run the code over all units."""
+        threads = threads_for(self._worth, units)
+        workers = crew() if threads > 1 else None
+        if threads == 1:
+            begun = perf_counter()
+            self._function(context, 0, units)
+            self._learn(perf_counter() - begun)
+        elif workers is None:
+            self._run_in_pool(context, units, threads)
+        elif self._long:
+            workers.run(self._code, context, units, min(units, TASKS * threads), threads, True)
+        else:
+            begun = perf_counter()
+            workers.run(self._code, context, units, min(units, TASKS * threads), threads, False)
+            self._learn(perf_counter() - begun)
+
+    def _learn(self, seconds: float) -> None:
+        """Wake the crew from now on, if that pays."""
+        self._slow = self._slow + 1 if seconds > _WAKE else 0
+        if self._slow == _SURE:
+            self._long, self._worth = True, max(self._worth, PARALLEL * num_threads())
+
+    def _run_in_pool(self, context: int, units: int, threads: int) -> None:
+        numbers, tasks = itertools.count(), min(units, TASKS * threads)
+
+        def work() -> None:
+            while (number := next(numbers)) < tasks:
+                self._function(context, units * number // tasks, units * (number + 1) // tasks)
+
+        current_pool().run(work, threads)
