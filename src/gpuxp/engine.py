@@ -6,12 +6,12 @@ import threading
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from . import fallback
-from .backends.base import Arg, Backend, Launch, Operand, Placed, Staging, pageable, placed
+from .backends.base import Arg, Backend, Joint, Launch, Neighbour, Operand, Placed, Staging, pageable, placed
 from .config import config
 from .errors import ForkError, Unsupported
 from .failures import again, forget_errors, poison, raise_errors
@@ -26,6 +26,7 @@ from .threads import leave_cores, quiet
 from .tracing import Trace
 
 _LAUNCHES = 2048  # compiled kernels kept
+_TOGETHER = 16  # acts that may become one pass
 _LOGS = 32  # what compilers said of kernels that they refused
 _SPARE = 1 << 22  # bytes of a temporary whose memory the next one takes over
 
@@ -201,38 +202,49 @@ class Engine:
         found = act.launch = placed(launch, loop.shape, loop.places)
         return found
 
-    def run_joint(self, act: Act, following: Act, nodes: Sequence[Node], buffers: Sequence[Buffer]) -> bool:
-        """Run two acts as one pass over memory; tell whether the device did."""
-        if config.verify or config.debug or act.shared is None or not (act.joint or self._join(act, following)):
-            return False
-        both = [[buffers[n] for n in a.buffers] for a in (act, following)]
-        temporary = both[0][act.shared[0]]
-        if any(b.error is not None or b.foreign or b.exports for held in both for b in held):
-            return False
+    def run_joint(self, acts: Sequence[Act], first: int, nodes: Sequence[Node], buffers: Sequence[Buffer]) -> int:
+        """Run some acts as one pass over memory; return how many the device did, 0 if it did none."""
+        if config.verify or config.debug:
+            return 0
+        joint = acts[first].joint or self._join(acts, first)
+        if not joint:
+            return 0
+        members = acts[first : first + joint.launches]
+        held = [[buffers[n] for n in act.buffers] for act in members]
+        if any(b.error is not None for own in held for b in own):
+            return 0
+        if any(buffers[n].foreign or buffers[n].exports for n in joint.written):  # it may be read by another name
+            return 0
         try:
-            for held in both:
-                for buffer in held:
-                    if buffer.mem is None and buffer is not temporary:
+            for act, own in zip(members, held, strict=True):
+                for number, buffer in zip(act.buffers, own, strict=True):
+                    if buffer.mem is None and number not in joint.temporaries:
                         self._provide(buffer)
         except MemoryError:  # the step that needs it says so
-            return False
-        if not act.joint(both, [[nodes[n].ins[place] for n, place in a.scalars] for a in (act, following)]):
-            return False
-        for a in (act, following):
-            assert a.loop is not None
+            return 0
+        if not joint.run(held, [[nodes[n].ins[place] for n, place in act.scalars] for act in members]):
+            return 0
+        for act in members:
+            assert act.loop is not None
             self.counters["kernels"] += 1
-            self.last_kernels.append(a.loop.kernel)
-            self._release(a, buffers)
-        return True
+            self.last_kernels.append(act.loop.kernel)
+            self._release(act, buffers)
+        return joint.launches
 
-    def _join(self, act: Act, following: Act) -> bool:
-        """Look whether two acts can be one pass; this is asked once."""
-        pair, one, two = self.backend.caps.pair, act.loop, following.loop
+    def _join(self, acts: Sequence[Act], first: int) -> Joint | Literal[False]:
+        """Look whether some acts can be one pass; this is asked once."""
+        act, join = acts[first], self.backend.caps.joint
         act.joint = False
-        if pair is not None and one is not None and two is not None and one.shape == two.shape and not one.empty:
-            launches = act.launch or self._place(act, one), following.launch or self._place(following, two)
-            act.joint = pair(launches, (act.buffers, following.buffers), act.shared) or False
-        return bool(act.joint)
+        if join is not None:
+            launches, neighbours = [], []
+            for member in acts[first : first + _TOGETHER]:
+                loop = member.loop
+                if loop is None or loop.empty or not loop.shape:
+                    break
+                launches.append(member.launch or self._place(member, loop))
+                neighbours.append(Neighbour(member.buffers, member.dead, member.shared))
+            act.joint = (len(launches) > 1 and join(launches, neighbours)) or False
+        return act.joint
 
     def _compiled(self, kernel: Kernel) -> Launch:
         try:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from .backends.base import Placed
+from .backends.base import Joint, Placed
 from .config import config
 from .schedule import Loop, Step
 from .storage import Buffer, View
@@ -30,8 +30,8 @@ class Act:
         self.loop = loop  # None: a library call, of the only node
         self.buffers = buffers  # of the parameters
         self.launch: Placed | None = None  # made when it first runs
-        # this act and the next as one pass; None: not looked for yet, False: there is none
-        self.joint: Any = None if step.shared else False
+        # this act and some that follow as one pass; None: not looked for yet, False: there is none
+        self.joint: Joint | Literal[False] | None = None
 
 
 def bind(trace: Trace, steps: Sequence[Step]) -> list[Act]:

@@ -206,12 +206,10 @@ class Runtime(Engine):
         while done < len(acts):
             if arrived and done:  # a step at least, so that a program with a fast timer gets on
                 return [nodes[n] for n in sorted({n for left in acts[done:] for n in left.nodes})]
-            act = acts[done]
-            if act.joint is not False and self.run_joint(act, acts[done + 1], nodes, buffers):
-                done += 2
-            else:
-                self.run(act, nodes, buffers)
-                done += 1
+            together = 0 if acts[done].joint is False else self.run_joint(acts, done, nodes, buffers)
+            if not together:
+                self.run(acts[done], nodes, buffers)
+            done += together or 1
         return ()
 
     def _put_back(self, nodes: Sequence[Node]) -> None:

@@ -69,6 +69,23 @@ def placed(launch: Launch, shape: tuple[int, ...], places: Sequence[tuple[int, t
     return run
 
 
+class Neighbour(NamedTuple):
+    """What a launch has to do with those before and after it; buffers are numbers."""
+
+    buffers: tuple[int, ...]  # of the parameters
+    dead: tuple[int, ...]  # nothing uses these afterwards
+    shared: tuple[int, int] | None  # the only result, which the next launch alone reads: parameter here and there
+
+
+class Joint(NamedTuple):
+    """Several launches that run as one pass over memory."""
+
+    launches: int  # how many
+    temporaries: frozenset[int]  # buffers that need no memory
+    written: frozenset[int]  # buffers that must not be seen by others meanwhile
+    run: Callable[[Sequence[Sequence[Held]], Sequence[Sequence[Any]]], bool]  # tells whether it could be done yet
+
+
 Staging = Callable[[int], np.ndarray[Any, Any]]  # gives bytes of the host's memory
 
 
@@ -88,9 +105,8 @@ class Caps:
     survives_fork: bool = False
     dlpack_device: tuple[int, int] = (1, 0)  # DLPack's name of the memory; other than the host's, a Mem has a `handle`
     share: Callable[[Any], np.ndarray[Any, Any]] | None = None  # a Mem as bytes of the host, where both use one memory
-    # two placed launches as one pass, or None: the first writes only a temporary, which has no memory and which only
-    # the second reads; the pass is given both's holders and scalars, and tells whether it could be done yet
-    pair: Callable[..., Callable[..., bool] | None] | None = None
+    # the first of some launches, as many as can be, as one pass; None if not even two can
+    joint: Callable[[Sequence[Placed], Sequence[Neighbour]], Joint | None] | None = None
     direct: Any = None  # compiled ufuncs for host arrays: `gpuxp.backends.direct.Direct`
     takes: frozenset[int] = frozenset()  # DLPack device types whose arrays `take` copies
     take: Callable[[Any, Operand], None] | None = None  # copy what offers DLPack into memory of the device

@@ -18,15 +18,16 @@ from ..config import config, num_threads
 from ..dtypes import DType
 from ..errors import Unsupported
 from ..folding import fold
-from ..geometry import address, c_strides
-from ..kernel import BLOCK, Kernel, Reduction
+from ..geometry import address
+from ..kernel import BLOCK, Kernel
 from ..threads import quiet, quiet_call
 from .base import Held
 from .crew import TASKS, Job, crew
 from .direct import make_total
 from .jit import build
+from .joint import code as drivers
 from .loops import find_loop
-from .pair import code as pair_driver
+from .passes import is_result
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
@@ -51,7 +52,7 @@ class Compiled:
         self._code = build(source.text)
         self.address = self._code.address
         if crew() is not None:  # made where kernels are compiled, so that no launch waits for it
-            pair_driver()
+            drivers()
         self.folds = [_fold_of(r.op, kernel.body[r.value].dtype) for r in kernel.reductions]
 
     def over(self, shape: Shape, strides: Sequence[Shape]) -> Prepared:
@@ -91,10 +92,10 @@ class Prepared:
         moved = [math.prod(n for n, step in zip(self.shape, s, strict=False) if step) for s in strides]
         return sum(n * dtype.itemsize for n, dtype in zip(moved, self.kernel.params, strict=True))
 
-    def again(self) -> Prepared:
-        """Return the same launch with a table of its own, for pieces that stay in the cache."""
+    def again(self, stays: bool = True) -> Prepared:
+        """Return the same launch with a table of its own; what it writes may stay in the cache, for others to read."""
         found = self._compiled.over(self.shape, self._strides)
-        if found.streams:
+        if found.streams and stays:
             found._table[found.extent - 1] = 0
         return found
 
@@ -135,18 +136,10 @@ class _Reduction(Prepared):
         kept = self.shape[: self.kernel.kept]
         blocks = -(-math.prod(self.shape[self.kernel.kept :]) // BLOCK)
         self._kept, self._partial = kept, (*kept, blocks)
-        self._finished = [blocks == 1 and self._is_result(r) for r in self.kernel.reductions]
+        self._finished = [is_result(self.kernel, self.shape, self._strides, r) for r in self.kernel.reductions]
         layout, across = self._compiled.layout, math.prod(kept[-1:])
         step = neighbours(layout.few > 0, across) if layout.columns else 1
         return step, math.prod(kept[:-1]) * -(-across // step) * blocks
-
-    def _is_result(self, r: Reduction) -> bool:
-        """Whether what the kernel writes for a block is what is wanted, at its place."""
-        dtype, strides = self.kernel.params[r.param], self._strides[r.param]
-        if self.kernel.body[r.value].dtype != dtype or dtype.kind == "c":
-            return False
-        packed = c_strides(self._kept, dtype.itemsize)
-        return all(n == 1 or own == step for n, own, step in zip(self._kept, strides, packed, strict=True))
 
     def __call__(self, held: Sequence[Held], offsets: Sequence[int], scalars: Sequence[Any]) -> None:
         """Run the kernel, then combine what the blocks gave."""

@@ -1,20 +1,19 @@
-"""Two compiled map kernels as one pass over memory: see `gpuxp.codegen.llvmpair`."""
+"""In-place stencils: two compiled map kernels as one pass over memory, the second some rows behind the first."""
 
 from __future__ import annotations
 
 import ctypes
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from ..codegen.llvmpair import FINISH, PAIR, WORDS, render_pair
+from ..codegen.llvmjoint import FINISH, PAIR
 from ..config import num_threads
 from ..geometry import address, c_strides
 from ..kernel import Kernel
 from .base import Arg, Held
 from .crew import crew
-from .jit import Code, build
+from .joint import Member, code, fits
 from .pool import aligned
 
 if TYPE_CHECKING:
@@ -26,12 +25,6 @@ Both = Sequence[Sequence[Any]]  # of the first kernel and of the second
 _BLOCK = 1 << 14  # elements of a block, about
 _BANDS = 2  # a thread's
 _WORTH = 4  # how many times its scratch memory the temporary has to be
-
-
-@lru_cache(maxsize=1)
-def code() -> Code:
-    """Return the driver; made by the compiling thread."""
-    return build(render_pair(), PAIR)
 
 
 def reach(kernels: tuple[Kernel, Kernel], shape: Shape, args: Both, shared: Link) -> tuple[int, int] | None:
@@ -71,7 +64,7 @@ def make_pair(prepared: Sequence[Prepared], args: Both, shared: Link) -> Pair | 
     """Return two launches as one pass, if that can be; the temporary that they share has no memory."""
     shape = prepared[0].shape
     kernels = prepared[0].kernel, prepared[1].kernel
-    if prepared[1].shape != shape or any(p.words > WORDS for p in prepared):
+    if prepared[1].shape != shape or not all(map(fits, prepared)):
         return None
     found = reach(kernels, shape, args, shared) if crew() is not None else None
     if found is None:
@@ -90,38 +83,23 @@ class Pair:
         self, prepared: Sequence[Prepared], args: Both, shared: Link, block: int, behind: int, ahead: int
     ) -> None:
         shape = prepared[0].shape
-        self._prepared = tuple(p.again() for p in prepared)  # with tables of its own: the two may be one kernel
-        self._shared = shared
-        self._offsets = [[a.offset for a in own] for own in args]
+        self._members = []
+        for launch, own, temporary in zip(prepared, args, shared, strict=True):
+            offsets = [a._replace(offset=0) if p == temporary else a for p, a in enumerate(own)]
+            self._members.append(Member(launch, offsets, {temporary}))
         self._width = math.prod(shape[1:]) * prepared[0].kernel.params[shared[0]].itemsize
         self.bands = min(_BANDS * num_threads(), shape[0] // (ahead + behind + 2 * block))
         share = -(-(ahead + 2 * behind + block) * self._width // 64) * 64
         self._scratch = aligned(self.bands * share)
-        self._tables: list[Any] = []
-        places = [self._describe(n, shape, args[n]) for n in (0, 1)]
-        words = (*places, shape[0], self.bands, block, ahead, behind, address(self._scratch), share, self._width)
+        words = (*(m.address for m in self._members), shape[0], self.bands, block, ahead, behind,
+                 address(self._scratch), share, self._width)  # fmt: skip
         self._context = (ctypes.c_int64 * len(words))(*words)
-
-    def _describe(self, number: int, shape: tuple[int, ...], args: Sequence[Arg]) -> int:
-        """Write down a kernel's launch; return the address."""
-        ready = self._prepared[number]
-        step = ready.step  # a unit's, which the kernel has in its table
-        inner = math.prod(shape[1:-1]) * -(-shape[-1] // step) if len(shape) > 1 else 0
-        strides = (ctypes.c_int64 * len(args))(*(a.strides[0] for a in args))
-        words = (ready.code, ready.table, ready.words, ready.extent, ready.first, len(args), self._shared[number],
-                 ctypes.addressof(strides), inner, step)  # fmt: skip
-        description = (ctypes.c_int64 * len(words))(*words)
-        self._tables += [strides, description]
-        return ctypes.addressof(description)
 
     def run(self, held: Sequence[Sequence[Held]], scalars: Sequence[Sequence[Any]]) -> None:
         """Run both kernels; the temporary has no memory."""
-        for ready, own, offsets, given, shared in zip(
-            self._prepared, held, self._offsets, scalars, self._shared, strict=True
-        ):
-            places = zip(own, offsets, strict=True)
-            ready.fill([0 if p == shared else h.base + offset for p, (h, offset) in enumerate(places)], given)
+        for member, own, given in zip(self._members, held, scalars, strict=True):
+            member.fill(own, given)
         at, workers, driver = ctypes.addressof(self._context), crew(), code()
         assert workers is not None
-        workers.run(driver.address, at, self.bands, self.bands, num_threads(), True)
+        workers.run(driver.at(PAIR), at, self.bands, self.bands, num_threads(), True)
         workers.run(driver.at(FINISH), at, self.bands, self.bands, 1, False)

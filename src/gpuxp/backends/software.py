@@ -12,7 +12,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from itertools import count
+from functools import partial
+from itertools import count as counting
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,12 @@ from ..dtypes import SUPPORTED
 from ..geometry import address
 from ..kernel import Kernel
 from ..threads import current_pool, quiet, threads_for
-from .base import Arg, Caps, Held, Launch, Native, Placed
+from .base import Arg, Caps, Held, Joint, Launch, Native, Neighbour, Placed
 from .direct import Direct
+from .passes import Pass, find
 from .pool import Pool
 from .reduce import reduce_tiles
-from .tier import Tier
+from .tier import HOT, Tier
 from .tiles import Grid, Program, Scratch
 
 Array = np.ndarray[Any, Any]
@@ -55,7 +57,7 @@ class SoftwareBackend:
             memory=_physical_memory(),
             survives_fork=True,
             direct=Direct(counters),
-            pair=self._pair,
+            joint=self._joint,
             description=f"software GPU, {num_threads()} threads",
             counters=counters,
         )
@@ -84,11 +86,33 @@ class SoftwareBackend:
         """Return a launch of the tile interpreter, and of compiled code once the kernel is hot."""
         return _TieredLaunch(_interpreted(kernel), Tier(kernel, self.caps.counters), self.caps.counters)
 
-    def _pair(self, launches: Sequence[Any], buffers: tuple[Sequence[int], ...], shared: tuple[int, int]) -> Any:
-        """Return two launches as one pass, if that may be worth it."""
-        if math.prod(launches[0].shape) < _PAIRED or not all(type(launch) is _Placed for launch in launches):
-            return None
-        return _Joint(launches, buffers, shared, self.caps.counters)
+    def _joint(self, launches: Sequence[Any], neighbours: Sequence[Neighbour]) -> Joint | None:
+        """Return the first launches as one pass: an in-place stencil, or row by row."""
+        count = next((n for n, launch in enumerate(launches) if type(launch) is not _Placed), len(launches))
+        # which parameters lie in one buffer is part of the geometry
+        args = [[a._replace(mem=b) for a, b in zip(p.args, n.buffers, strict=True)]
+                for p, n in zip(launches[:count], neighbours, strict=False)]  # fmt: skip
+        kernels, shared = [launch.kernel for launch in launches[:count]], neighbours[0].shared
+        make: Callable[[Sequence[Any]], Any]
+        if shared is not None:
+            if count < 2 or launches[0].shape != launches[1].shape or math.prod(launches[0].shape) < _PAIRED:
+                return None
+            count, temporaries, name = 2, {neighbours[0].buffers[shared[0]]}, "paired_launches"
+
+            def make(prepared: Sequence[Any]) -> Any:
+                from .pair import make_pair  # the compiler is there by now
+
+                return make_pair(prepared, args[:2], shared)
+
+        else:
+            plan = find(kernels, [p.shape for p in launches[:count]], args, [n.dead for n in neighbours])
+            if plan is None:
+                return None
+            count, temporaries, name = len(plan.each), set(plan.temporaries), "row_passes"
+            make = partial(Pass, plan=plan)
+        written = {own[p].mem for kernel, own in zip(kernels[:count], args, strict=False) for p in kernel.outputs}
+        run = _Together(launches[:count], make, self.caps.counters, name)
+        return Joint(count, frozenset(temporaries), frozenset(written), run)
 
 
 class _TieredLaunch:
@@ -118,7 +142,7 @@ class _Placed:
     """A launch over loops of one geometry; one thread at a time may run it."""
 
     def __init__(self, launch: _TieredLaunch, shape: Shape, places: Sequence[tuple[int, Shape]]) -> None:
-        self._launch, self.shape = launch, shape
+        self._launch, self.shape, self.kernel = launch, shape, launch.tier.kernel
         self.offsets = [offset for offset, _ in places]
         self.args = [Arg(None, *place) for place in places]
         self._ready: Any = None
@@ -128,6 +152,11 @@ class _Placed:
         if self._ready is None:
             self._ready = self._launch.tier.choose(self.shape, self.args)
         return self._ready
+
+    def hurry(self) -> None:
+        """Have the kernel compiled, whatever it has cost so far: others wait for it."""
+        if self._ready is None:
+            self._launch.tier.spent(self.shape, self.args, HOT)
 
     def __call__(self, held: Sequence[Held], scalars: Sequence[Any]) -> None:
         """Run the kernel."""
@@ -142,33 +171,30 @@ class _Placed:
         self._launch.tier.spent(self.shape, args, time.perf_counter() - started)
 
 
-class _Joint:
-    """Two launches as one pass, from when both are compiled, if their geometry lets them."""
+class _Together:
+    """Launches as one pass, from when all are compiled, if they can be: `make` knows, from what is compiled."""
 
     def __init__(
-        self, launches: Sequence[_Placed], buffers: tuple[Sequence[int], ...], shared: tuple[int, int],
-        counters: Counter[str],
-    ) -> None:  # fmt: skip
-        self._launches, self._shared, self._counters = launches, shared, counters
-        # which parameters lie in one buffer is part of the geometry
-        self._args = [[a._replace(mem=b) for a, b in zip(p.args, own, strict=True)]
-                      for p, own in zip(launches, buffers, strict=True)]  # fmt: skip
-        self._pair: Any = None
+        self, launches: Sequence[_Placed], make: Callable[[Sequence[Any]], Any], counters: Counter[str], name: str
+    ) -> None:
+        self._launches, self._make, self._counters, self._name = launches, make, counters, name
+        self._pass: Any = None
 
     def __call__(self, held: Sequence[Sequence[Held]], scalars: Sequence[Sequence[Any]]) -> bool:
-        """Run both, and tell whether that could be done."""
-        if self._pair is None:
+        """Run all, and tell whether that could be done."""
+        if self._pass is None:
             found = [launch.ready() for launch in self._launches]
             if None in found:
+                if any(found):
+                    for launch in self._launches:
+                        launch.hurry()
                 return False
-            from .pair import make_pair  # the compiler is there by now
-
-            self._pair = make_pair(found, self._args, self._shared) or False
-        if self._pair is False:
+            self._pass = self._make(found) or False
+        if self._pass is False:
             return False
-        self._pair.run(held, scalars)
-        self._counters["paired_launches"] += 1
-        self._counters["compiled_launches"] += 2
+        self._pass.run(held, scalars)
+        self._counters[self._name] += 1
+        self._counters["compiled_launches"] += len(self._launches)
         return True
 
 
@@ -215,7 +241,7 @@ def _spread(task: Callable[[int, Scratch], None], tasks: int, elements: int) -> 
         for number in range(tasks):
             task(number, scratch)
         return
-    numbers = count()
+    numbers = counting()
 
     def work() -> None:
         scratch = _own_scratch()

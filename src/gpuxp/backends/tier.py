@@ -75,7 +75,7 @@ class Tier:
     """Decides, per layout of one kernel, when to compile it; the rule is in `choose`."""
 
     def __init__(self, kernel: Kernel, counters: Counter[str]) -> None:
-        self._kernel, self._counters = kernel, counters
+        self.kernel, self._counters = kernel, counters
         self._spent: dict[Layout, float] = {}  # seconds of the interpreter
         self._compiled: dict[Layout, Compiled | None] = {}  # None: on its way, or impossible
         self._prepared: OrderedDict[Any, Prepared] = OrderedDict()
@@ -100,7 +100,7 @@ class Tier:
         return ready
 
     def _prepare(self, shape: Shape, args: Sequence[Arg]) -> Prepared | None:
-        layout = layout_of(self._kernel, shape, args)
+        layout = layout_of(self.kernel, shape, args)
         if layout not in self._compiled and config.tier == "compiled":
             self._compile(layout)
         found = self._compiled.get(layout)
@@ -108,7 +108,7 @@ class Tier:
 
     def spent(self, shape: Shape, args: Sequence[Arg], seconds: float) -> None:
         """Note what the interpreter took for a launch."""
-        layout = layout_of(self._kernel, shape, args)
+        layout = layout_of(self.kernel, shape, args)
         if layout in self._compiled or config.tier != "auto":
             return
         self._spent[layout] = self._spent.get(layout, 0.0) + seconds
@@ -124,9 +124,9 @@ class Tier:
         def make() -> Compiled:
             from .compiled import Compiled
 
-            return Compiled(self._kernel, layout)
+            return Compiled(self.kernel, layout)
 
-        return attempt(make, self._kernel.pretty, self._counters)
+        return attempt(make, self.kernel.pretty, self._counters)
 
 
 def attempt(make: Callable[[], T], what: Callable[[], str], counters: Counter[str]) -> T | None:

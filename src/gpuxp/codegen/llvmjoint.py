@@ -1,23 +1,28 @@
-"""Two map kernels run as one pass over memory, in LLVM IR.
+"""Kernels run together as one pass over memory, block by block, in LLVM IR.
 
-The first writes a temporary that only the second reads, and the second may write what the first reads, at other places:
-an in-place stencil. A band of rows is done block by block. The first kernel's rows go to a buffer that stays in the
-cache, the second follows `behind` rows later, when nobody reads any more what it overwrites. The first `ahead` and the
-last `behind` rows of a band are read by its neighbours: the second kernel does them at the very end.
+A *pair* is an in-place stencil: the first kernel writes a temporary that only the second reads, and the second may
+write what the first reads, at other places. A band of rows is done block by block. The first kernel's rows go to a
+buffer that stays in the cache, the second follows `behind` rows later, when nobody reads any more what it overwrites.
+The first `ahead` and the last `behind` rows of a band are read by its neighbours: the second kernel does them at the
+very end.
+
+A *pass* is several kernels each of whose rows needs the same rows of the others alone, such as a row's largest element,
+its exponentials, their sum, its quotients: all do one block of rows, then the next. Temporaries are as long as a block.
 """
 
 from __future__ import annotations
 
-PAIR, FINISH = "gpuxp_pair", "gpuxp_pair_finish"
+PAIR, FINISH, PASS = "gpuxp_pair", "gpuxp_pair_finish", "gpuxp_pass"
 WORDS = 512  # of a launch table
 
 # words of a kernel's description
-DESCRIPTION = ("function", "table", "count", "extent", "first", "params", "temporary", "strides", "units", "step")
-# words of the pair
+DESCRIPTION = ("function", "table", "count", "extent", "first", "params", "strides", "own", "each", "units", "step")
+# words of a pair, and of a pass
 CONTEXT = ("one", "two", "rows", "bands", "block", "ahead", "behind", "scratch", "share", "width")
+MEMBERS = ("kernels", "number", "rows", "bands", "block", "scratch", "share")
 
 _TEXT = """
-; runs a kernel on the rows from %i up to %j; its temporary is at %t
+; runs a kernel on the rows from %i up to %j; parameters that are temporaries begin at %t
 define internal void @rows(ptr %d, i64 %i, i64 %j, ptr %t) #0 {
 entry:
   %local = alloca [WORDS x i64]
@@ -30,8 +35,11 @@ go:
   %table.from = inttoptr i64 %table to ptr
   call void @llvm.memcpy.p0.p0.i64(ptr %local, ptr %table.from, i64 %bytes, i1 false)
   %extent.at = getelementptr i64, ptr %local, i64 %extent
-  store i64 %n, ptr %extent.at
+  %extents = mul i64 %n, %each
+  store i64 %extents, ptr %extent.at
   %strides.from = inttoptr i64 %strides to ptr
+  %own.from = inttoptr i64 %own to ptr
+  %t.base = ptrtoint ptr %t to i64
   br label %move
 move:
   %p = phi i64 [ 0, %go ], [ %p.next, %move ]
@@ -42,16 +50,17 @@ move:
   %stride = load i64, ptr %stride.at
   %by = mul i64 %stride, %i
   %moved = add i64 %base, %by
-  store i64 %moved, ptr %base.at
+  %own.at = getelementptr i64, ptr %own.from, i64 %p
+  %is.own = load i64, ptr %own.at
+  %its = mul i64 %is.own, %t.base
+  %there = add i64 %moved, %its
+  store i64 %there, ptr %base.at
   %p.next = add i64 %p, 1
   %more = icmp slt i64 %p.next, %params
   br i1 %more, label %move, label %call
 call:
-  %t.place = add i64 %first, %temporary
-  %t.at = getelementptr i64, ptr %local, i64 %t.place
-  store ptr %t, ptr %t.at
   %flat = icmp eq i64 %units, 0
-  %above = add i64 %n, %step
+  %above = add i64 %extents, %step
   %above.less = sub i64 %above, 1
   %pieces = sdiv i64 %above.less, %step
   %by.rows = mul i64 %n, %units
@@ -136,6 +145,42 @@ end:
   ret void
 }
 
+; runs some bands of a pass, block by block
+define void @gpuxp_pass(ptr %c, i64 %low, i64 %high) #0 {
+entry:
+FIELDS c MEMBERS
+  %list = inttoptr i64 %kernels to ptr
+  %some = icmp slt i64 %low, %high
+  br i1 %some, label %band, label %end
+band:
+  %k = phi i64 [ %low, %entry ], [ %k.next, %banded ]
+BOUNDS
+  br label %block.next
+block.next:
+  %i = phi i64 [ %from, %band ], [ %j, %blocked ]
+  %left = icmp slt i64 %i, %to
+  br i1 %left, label %do, label %banded
+do:
+  %far = add i64 %i, %block
+  %j = call i64 @llvm.smin.i64(i64 %far, i64 %to)
+  br label %member
+member:
+  %m = phi i64 [ 0, %do ], [ %m.next, %member ]
+  %kernel.at = getelementptr ptr, ptr %list, i64 %m
+  %kernel = load ptr, ptr %kernel.at
+  call void @rows(ptr %kernel, i64 %i, i64 %j, ptr %head)
+  %m.next = add i64 %m, 1
+  %others = icmp slt i64 %m.next, %number
+  br i1 %others, label %member, label %blocked
+blocked:
+  br label %block.next
+banded:
+  %again = icmp slt i64 %k.next, %high
+  br i1 %again, label %band, label %end
+end:
+  ret void
+}
+
 declare i64 @llvm.smin.i64(i64, i64)
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare void @llvm.memmove.p0.p0.i64(ptr, ptr, i64, i1)
@@ -143,17 +188,22 @@ attributes #0 = { nounwind }
 """
 
 
-# the rows of band %k, and where what is done at the end is kept: the first and the last ones
-_BAND = """  %k.next = add i64 %k, 1
+# the rows of band %k, and its scratch memory
+_BOUNDS = """  %k.next = add i64 %k, 1
   %from.all = mul i64 %rows, %k
   %from = sdiv i64 %from.all, %bands
   %to.all = mul i64 %rows, %k.next
   %to = sdiv i64 %to.all, %bands
   %own = mul i64 %k, %share
   %own.at = add i64 %scratch, %own
-  %head = inttoptr i64 %own.at to ptr
+  %head = inttoptr i64 %own.at to ptr"""
+# where a pair keeps what is done at the end: the first and the last ones
+_BAND = (
+    _BOUNDS
+    + """
   %head.bytes = mul i64 %ahead, %width
   %tail = getelementptr i8, ptr %head, i64 %head.bytes"""
+)
 
 
 def _fields(pointer: str, names: tuple[str, ...]) -> str:
@@ -165,7 +215,9 @@ def _fields(pointer: str, names: tuple[str, ...]) -> str:
     return "\n".join(lines)
 
 
-def render_pair() -> str:
+def render_joint() -> str:
     """Return the module."""
-    text = _TEXT.replace("FIELDS d DESCRIPTION", _fields("d", DESCRIPTION)).replace("WORDS", str(WORDS))
-    return text.replace("FIELDS c CONTEXT", _fields("c", CONTEXT)).replace("BAND", _BAND)
+    text = _TEXT.replace("BAND", _BAND).replace("BOUNDS", _BOUNDS).replace("WORDS", str(WORDS))
+    for name, fields in (("d DESCRIPTION", DESCRIPTION), ("c CONTEXT", CONTEXT), ("c MEMBERS", MEMBERS)):
+        text = text.replace(f"FIELDS {name}", _fields(name[0], fields))
+    return text

@@ -1,0 +1,212 @@
+"""Row by row: kernels in a row that need the same rows of one another, as one pass over memory.
+
+The rows of a softmax need their largest element, exponentials, the sum of these, and quotients: four kernels that each
+go through all of the array. Run for some rows after the other, they find each other's results in the cache, and results
+that nobody else wants never leave it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import threading
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..config import num_threads
+from ..geometry import address, c_strides
+from ..kernel import BLOCK, Kernel, Reduction
+from .base import Arg, Held
+from .crew import TASKS, Job
+from .pool import ALIGNMENT, aligned
+
+if TYPE_CHECKING:
+    from .compiled import Prepared
+
+Shape = tuple[int, ...]
+_BLOCK = 1 << 17  # bytes that the kernels touch in a block of rows, about: they stay in the second-level cache
+_WIDEST = 1 << 19  # bytes of a row that would not
+_FEWEST = 8  # rows
+
+
+class Row(NamedTuple):
+    """Where the rows of an argument lie in its buffer, in bytes."""
+
+    period: int  # from one to the next
+    low: int
+    high: int  # of the first one
+    dense: bool  # all bytes between are its own
+
+
+class Use(NamedTuple):
+    """That a kernel reads or writes a buffer."""
+
+    member: int
+    writes: bool
+    row: Row
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How some launches become one pass."""
+
+    each: tuple[int, ...]  # elements of a single dimension that are a row of it
+    rows: int
+    block: int  # rows at a time
+    temporaries: dict[int, int]  # buffers that nobody else sees; where their blocks lie in the scratch memory
+    share: int  # bytes of that, for a thread
+    args: tuple[tuple[Arg, ...], ...]  # of each launch; a temporary's offset is that into the scratch memory
+    stays: tuple[bool, ...]  # whether others in the pass use what a launch writes
+
+
+def is_result(kernel: Kernel, shape: Shape, strides: Sequence[Shape], r: Reduction) -> bool:
+    """Whether what a kernel writes for a row of one block is what is wanted, at its place."""
+    dtype, kept = kernel.params[r.param], shape[: kernel.kept]
+    if math.prod(shape[kernel.kept :]) > BLOCK or kernel.body[r.value].dtype != dtype or dtype.kind == "c":
+        return False
+    packed = c_strides(kept, dtype.itemsize)
+    return all(n == 1 or own == step for n, own, step in zip(kept, strides[r.param], packed, strict=False))
+
+
+def find(
+    kernels: Sequence[Kernel], shapes: Sequence[Shape], args: Sequence[Sequence[Arg]], dead: Sequence[Collection[int]]
+) -> Plan | None:
+    """Return how the first launches, as many as can be, become one pass; None if there are not even two.
+
+    An argument's `mem` is its buffer's number; `dead` are the buffers that nothing uses after each launch.
+    """
+    found = None
+    for count in range(2, len(kernels) + 1):
+        plan = _plan(kernels[:count], shapes[:count], args[:count], {b for own in dead[:count] for b in own})
+        if plan is None:
+            break
+        found = plan
+    return found
+
+
+def _plan(
+    kernels: Sequence[Kernel], shapes: Sequence[Shape], args: Sequence[Sequence[Arg]], dead: Collection[int]
+) -> Plan | None:
+    rows = min(shape[0] for shape in shapes)
+    each = [_each(*member, rows) for member in zip(kernels, shapes, args, strict=True)]
+    if rows < _FEWEST or not all(each):
+        return None
+    uses: dict[int, list[Use]] = {}
+    for number, (kernel, shape, own) in enumerate(zip(kernels, shapes, args, strict=True)):
+        if number and not any(arg.mem in uses for arg in own):
+            return None  # it has nothing to do with the others
+        read = {i.attr for i in kernel.body if i.op == "load"}
+        written = [*(p for p, _ in kernel.stores), *(r.param for r in kernel.reductions)]
+        for writes, params in ((False, sorted(read)), (True, written)):
+            for p in params:
+                row = _row(shape, own[p], kernel.params[p].itemsize, each[number], writes and p not in read)
+                uses.setdefault(own[p].mem, []).append(Use(number, writes, row))
+    if not all(map(_keeps_apart, uses.values())):
+        return None
+    touched = sum(max(u.row.high for u in users) - min(u.row.low for u in users) for users in uses.values())
+    if touched > _WIDEST:
+        return None
+    block = min(max(_BLOCK // touched, 1), -(-rows // num_threads()))
+    temporaries, share = {}, 0
+    for buffer, users in uses.items():
+        if buffer in dead and _is_temporary(users):
+            temporaries[buffer] = share
+            share += -(-users[0].row.period * block // ALIGNMENT) * ALIGNMENT
+    return Plan(
+        each=tuple(each), rows=rows, block=block, temporaries=temporaries, share=share,
+        args=tuple(
+            tuple(a._replace(offset=temporaries[a.mem] + a.offset - uses[a.mem][0].row.low)
+                  if a.mem in temporaries else a for a in own)
+            for own in args
+        ),
+        stays=tuple(
+            any(u.member != number for own in uses.values() if _writes(own, number) for u in own)
+            for number in range(len(kernels))
+        ),
+    )  # fmt: skip
+
+
+def _writes(uses: Iterable[Use], number: int) -> bool:
+    return any(u.member == number and u.writes for u in uses)
+
+
+def _each(kernel: Kernel, shape: Shape, args: Sequence[Arg], rows: int) -> int:
+    """Return how many elements of a launch's first dimension are a row of it; 0 if it does not go by rows."""
+    dims = shape[: kernel.kept] if kernel.reductions else shape
+    strides = [a.strides for a in args]
+    if not dims or any(i.op == "index" for i in kernel.body):
+        return 0
+    if not all(is_result(kernel, shape, strides, r) for r in kernel.reductions):
+        return 0
+    if len(dims) == 1:
+        return 0 if dims[0] % rows else dims[0] // rows
+    return int(dims[0] == rows)
+
+
+def _row(shape: Shape, arg: Arg, itemsize: int, each: int, fills: bool) -> Row:
+    """Return where the rows of an argument lie; `fills`: every element of the loop is its own."""
+    first = arg.strides[0]
+    steps = [(each, first), *zip(shape[1:], arg.strides[1:], strict=False)]  # a result has kept dimensions alone
+    reach = [(n - 1) * step for n, step in steps]
+    low, high = arg.offset + sum(min(r, 0) for r in reach), arg.offset + sum(max(r, 0) for r in reach) + itemsize
+    elements = math.prod(n for n, step in steps if step)
+    return Row(first * each, low, high, fills and high - low == elements * itemsize)
+
+
+def _keeps_apart(uses: Sequence[Use]) -> bool:
+    """Whether no kernel needs another's work on other rows of a buffer than its own."""
+    if len({u.member for u in uses}) == 1 or not any(u.writes for u in uses):
+        return True
+    period = uses[0].row.period
+    span = max(u.row.high for u in uses) - min(u.row.low for u in uses)
+    return all(u.row.period == period for u in uses) and span <= abs(period)
+
+
+def _is_temporary(uses: Sequence[Use]) -> bool:
+    """Whether a kernel writes all that others read, before they do."""
+    first = uses[0]
+    inside = all(first.row.low <= u.row.low and u.row.high <= first.row.high for u in uses)
+    return first.writes and first.row.dense and first.row.period > 0 and inside
+
+
+class _Scratch(threading.local):
+    """The memory of temporaries of the passes that a thread starts, kept for the next one."""
+
+    def __init__(self) -> None:
+        self.memory = aligned(0)
+
+    def at(self, nbytes: int) -> int:
+        """Return the address of so much memory."""
+        if self.memory.nbytes < nbytes:
+            self.memory = aligned(nbytes)
+        return address(self.memory)
+
+
+_scratch = _Scratch()
+
+
+class Pass:
+    """Launches that run together, block by block of rows; one thread at a time may do so."""
+
+    def __init__(self, prepared: Sequence[Prepared], plan: Plan) -> None:
+        from .joint import Member, code
+
+        self._members = []
+        for launch, own, each, stays in zip(prepared, plan.args, plan.each, plan.stays, strict=True):
+            temporaries = {p for p, a in enumerate(own) if a.mem in plan.temporaries}
+            self._members.append(Member(launch, own, temporaries, each, stays))
+        self._bands = min(TASKS * num_threads(), -(-plan.rows // plan.block))
+        self._share = plan.share
+        self._list = (ctypes.c_int64 * len(prepared))(*(m.address for m in self._members))
+        words = (ctypes.addressof(self._list), len(prepared), plan.rows, self._bands, plan.block, 0, plan.share)
+        self._context = (ctypes.c_int64 * len(words))(*words)
+        elements = sum(launch.elements for launch in prepared)
+        self._job = Job(code().address, elements, sum(launch.work for launch in prepared))
+
+    def run(self, held: Sequence[Sequence[Held]], scalars: Sequence[Sequence[Any]]) -> None:
+        """Run all kernels; the temporaries have no memory."""
+        for member, own, given in zip(self._members, held, scalars, strict=True):
+            member.fill(own, given)
+        self._context[5] = _scratch.at(self._bands * self._share)
+        self._job.run(ctypes.addressof(self._context), self._bands)
