@@ -14,6 +14,7 @@ from .convert import as_operand, asarray, host_call, library, runtime_for
 from .creation import zeros_like
 from .dtypes import DType
 from .geometry import broadcast_shapes, ghost
+from .gram import multiply
 from .manipulation import concatenate, ravel
 from .operators import divmod_
 from .reductions import all as all_
@@ -416,7 +417,7 @@ def matmul(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> ndarra
     if dtype is not None:
         a, b = (v.astype(dtypes.check(dtype), copy=False) for v in (a, b))
     shape, target = _matmul_shape(a, b)
-    result = library("matmul", lambda v, w, room: np.matmul(v, w, out=room()), [a, b], shape, target)
+    result = library("matmul", multiply, [a, b], shape, target)
     if not shape:
         result._state = VALUE
     return into(result, out, "matmul")

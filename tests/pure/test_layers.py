@@ -21,7 +21,7 @@ LAYERS = [
     "dlpack",
     "geometry vectormath ops",
     "storage threads",
-    "kernel folding tape fallback",
+    "kernel folding tape fallback gram",
     "tracing",
     "fusing recomputing",
     "schedule",

@@ -89,8 +89,8 @@ def _plan(
     kernels: Sequence[Kernel], shapes: Sequence[Shape], args: Sequence[Sequence[Arg]], dead: Collection[int]
 ) -> Plan | None:
     rows = min(shape[0] for shape in shapes)
-    each = [_each(*member, rows) for member in zip(kernels, shapes, args, strict=True)]
-    if rows < _FEWEST or not all(each):
+    each = [_each(*m, rows) for m in zip(kernels, shapes, args, strict=True)] if rows >= _FEWEST else [0]
+    if not all(each):
         return None
     uses: dict[int, list[Use]] = {}
     for number, (kernel, shape, own) in enumerate(zip(kernels, shapes, args, strict=True)):
