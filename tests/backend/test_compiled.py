@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -219,21 +220,44 @@ def test_what_is_read_again_stays_in_the_caches() -> None:
             assert launch.streams == streams
 
 
-def test_launches_that_take_long_get_the_crew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is short by the estimate is timed; a single delay does not count."""
-    shape, args = operands(2 * PARALLEL)
-    clock = iter([t for seconds in (1, 0, 1, 1, 1) for t in (0, seconds)])  # two looks for each launch, then none
-    monkeypatch.setattr(crew, "perf_counter", lambda: next(clock))
-    jobs = []
-    with np.configure(tier="compiled", num_threads=2):
-        launch = Tier(DOUBLE, COUNTERS).choose(shape, args)
+@pytest.mark.parametrize(("alone", "together"), [(1e-3, 6e-4), (1e-3, 2e-3), (5e-5, 1e-5)])
+@pytest.mark.parametrize("work", [0, 1 << 21])
+def test_launches_get_the_crew_if_that_pays(
+    alone: float, together: float, work: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was expected of them; a delay now and then changes nothing, and what takes little is not tried."""
+    now, jobs, wakes = [0.0], [], together < alone and (alone > 1e-4 or work > 0)
+
+    def run(*job: Any) -> None:
+        jobs.append(job[-1])
+        now[0] += (together if jobs[-1] else alone) + (0.1 if len(jobs) % 50 == 0 else 0)
+
+    monkeypatch.setattr(crew, "perf_counter", lambda: now[0])
+    with np.configure(num_threads=2):
         workers = crew.crew()
-        assert isinstance(launch, compiled.Prepared)
         assert workers is not None
-        monkeypatch.setattr(workers, "run", lambda *job: jobs.append(job[-1]))
-        for _ in range(7):
-            launch(held(args), [a.offset for a in args], [])
-    assert jobs == [False] * 5 + [True] * 2
+        monkeypatch.setattr(workers, "run", run)
+        job = crew.Job(0, 2 * PARALLEL, work)
+        for _ in range(300):
+            job.run(0, 8)
+    tail = jobs[100:]
+    assert sum(j != wakes for j in tail) <= len(tail) / 30
+    assert alone < 1e-4 or set(tail) == {False, True}  # what else may have become better is looked at, too
+
+
+def test_short_launches_that_take_long_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter(range(1000))
+    monkeypatch.setattr(crew, "perf_counter", lambda: next(now))
+    touched = []
+    code = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(lambda *job: touched.append(job[1:]))
+    with np.configure(num_threads=2):
+        job = crew.Job(ctypes.cast(code, ctypes.c_void_p).value, 10, 10)
+        job.run(0, 8)
+        assert touched == [(0, 8)]
+        workers, jobs = crew.crew(), []
+        monkeypatch.setattr(workers, "run", lambda *job: jobs.append(job[-2]))
+        job.run(0, 8)
+    assert jobs == [2]
 
 
 @pytest.mark.parametrize("few", [1, 2, 3, 4, 5, 7, 16, 31, 48, 49])

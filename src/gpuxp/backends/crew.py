@@ -27,8 +27,9 @@ _LINE = 64  # bytes of a cache line
 TASKS = 4  # for each thread, so that none waits long for another
 _STEPS = 3  # instructions of the kernels for which `threads_for` counts elements: a sum of two arrays
 _LONG = 1 << 20  # elements x instructions that are worth waking the crew, before a job was ever measured
-_WAKE = 60e-6  # seconds of a job that are worth waking the crew, some three times what that takes
-_SURE = 3  # times in a row that a job took so long: once it may only have had to wait for a processor
+_WAKE = 60e-6  # seconds of a job that may be worth waking the crew, some three times what that takes
+_LONGEST = 5e-3  # seconds from which it surely is
+_TURNS = 32  # runs of which one tries the other way
 
 
 class Crew:
@@ -133,36 +134,47 @@ if hasattr(os, "register_at_fork"):
 class Job:
     """Machine code ``function(context, low, high)``, shared by threads as far as that pays.
 
-    Instructions and caches differ more than an estimate knows: what runs alone is timed.
+    Instructions and caches differ more than an estimate knows, and another library's threads may be awake on the other
+    cores: runs are timed, with and without waking the crew, and what took less time is done again.
     """
 
     def __init__(self, code: int, elements: int, work: int) -> None:
         self._code, self._function = code, _Code(code)
         self._worth = max(elements, work // _STEPS)  # in elements, as `threads_for` counts them
-        self._long, self._slow = work >= _LONG, 0
+        self._wakes = work >= _LONG
+        self._took = [0.0, 0.0]  # seconds of a run that wakes nobody, and of one that does; 0: not known
+        self._turn = _TURNS // 2
 
     def run(self, context: int, units: int) -> None:
         """Run the code over all units."""
         threads = threads_for(self._worth, units)
         workers = crew() if threads > 1 else None
-        if threads == 1:
-            begun = perf_counter()
-            self._function(context, 0, units)
-            self._learn(perf_counter() - begun)
-        elif workers is None:
+        if workers is None and threads > 1:
             self._run_in_pool(context, units, threads)
-        elif self._long:
-            workers.run(self._code, context, units, min(units, TASKS * threads), threads, True)
+            return
+        wakes = threads > 1 and self._choose()
+        begun = perf_counter()
+        if workers is None:
+            self._function(context, 0, units)
         else:
-            begun = perf_counter()
-            workers.run(self._code, context, units, min(units, TASKS * threads), threads, False)
-            self._learn(perf_counter() - begun)
+            workers.run(self._code, context, units, min(units, TASKS * threads), threads, wakes)
+        self._learn(wakes, perf_counter() - begun)
 
-    def _learn(self, seconds: float) -> None:
-        """Wake the crew from now on, if that pays."""
-        self._slow = self._slow + 1 if seconds > _WAKE else 0
-        if self._slow == _SURE:
-            self._long, self._worth = True, max(self._worth, PARALLEL * num_threads())
+    def _choose(self) -> bool:
+        """Return whether to wake the crew: now and then what has not been better so far."""
+        self._turn = (self._turn + 1) % _TURNS
+        tries = self._turn == 0 and (self._took[1] < _LONGEST if self._wakes else self._took[0] > _WAKE)
+        return self._wakes != tries
+
+    def _learn(self, wakes: bool, seconds: float) -> None:
+        """Keep in mind what a run took; a single one may only have had to wait for a processor."""
+        took = self._took
+        before = took[wakes] or seconds
+        took[wakes] = before + (min(seconds, 2 * before) - before) / 4
+        if took[0] > _WAKE:
+            self._worth = max(self._worth, PARALLEL * num_threads())
+        if took[0] and took[1]:
+            self._wakes = took[1] < took[0]
 
     def _run_in_pool(self, context: int, units: int, threads: int) -> None:
         numbers, tasks = itertools.count(), min(units, TASKS * threads)
