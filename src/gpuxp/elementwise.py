@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from . import dtypes
 from .array import READ_ONLY, VALUE, adopted, copy_of, host, ndarray, root, view_of
 from .combining import normalize_axes
+from .config import config
 from .convert import as_operand, asarray, host_call, library, runtime_for
 from .creation import zeros_like
 from .dtypes import DType
@@ -19,7 +21,7 @@ from .manipulation import concatenate, ravel
 from .operators import divmod_
 from .reductions import all as all_
 from .small import plain_operands
-from .threads import quiet_call
+from .threads import leave_cores, quiet, quiet_call
 from .ufunc import UFUNCS, into, select
 
 U = UFUNCS
@@ -406,12 +408,20 @@ def matmul(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> ndarra
     >>> np.matmul(np.eye(2), np.asarray([3., 4.]))
     array([3., 4.])
     """
-    found = plain_operands((x1, x2), ()) if dtype is None else None
+    found = plain_operands((x1, x2), (), sys.maxsize if config.small else 0) if dtype is None else None
     if found is not None:
         runtime, (x, y) = found
+        product = None
         if x.ndim <= 2 >= y.ndim:  # (beyond, broadcasting may give a large result)
-            product = adopted(runtime, quiet_call(np.matmul, x, y))
-            return product if out is None else into(product, out, "matmul")
+            small = config.small
+            if x.size <= small >= y.size:
+                product = quiet_call(np.matmul, x, y)
+            elif math.prod(x.shape[:-1]) * math.prod(y.shape[1:]) <= small:
+                leave_cores()
+                product = quiet(multiply, x, y)
+        if product is not None:
+            result = adopted(runtime, product)
+            return result if out is None else into(result, out, "matmul")
     runtime = runtime_for("matmul", (x1, x2))
     a, b = as_operand(x1, runtime), as_operand(x2, runtime)
     if dtype is not None:

@@ -24,7 +24,7 @@ _PARALLEL = 10**7  # terms that are worth another thread
 _TASKS = 4
 
 
-def multiply(a: Array, b: Array, room: Callable[[], Array | None]) -> Array:
+def multiply(a: Array, b: Array, room: Callable[[], Array | None] = lambda: None) -> Array:
     """Return `np.matmul` of two arrays, in the memory that `room` returns if it does."""
     if not _is_long(a, b):
         found: Array = np.matmul(a, b, out=room())

@@ -223,10 +223,12 @@ def _loop(ufunc: np.ufunc, values: Sequence[Any]) -> tuple[DType, ...]:
     return dtypes.resolve(ufunc, tuple([type(v) if type(v) in PYTHON_SCALARS else v.dtype for v in values]))
 
 
-def plain_operands(values: Sequence[Any], weak: tuple[type, ...] = PYTHON_SCALARS) -> tuple[Runtime, list[Any]] | None:
+def plain_operands(
+    values: Sequence[Any], weak: tuple[type, ...] = PYTHON_SCALARS, most: int = 0
+) -> tuple[Runtime, list[Any]] | None:
     """Return the runtime of some operands, and them as NumPy takes them; None if not all are small and there.
 
-    Python scalars (`weak`) and values stay scalars.
+    Python scalars (`weak`) and values stay scalars. Up to `most` elements are small in any case.
     """
     runtime: Runtime | None = None
     found: list[Any] = []
@@ -242,7 +244,7 @@ def plain_operands(values: Sequence[Any], weak: tuple[type, ...] = PYTHON_SCALAR
         if own is None or (runtime is not None and runtime is not value._runtime):
             return None
         runtime = value._runtime
-        if own.size > config.small and not runtime.at_once(own.size):
+        if own.size > config.small and own.size > most and not runtime.at_once(own.size):
             return None
         found.append(own)
     return None if runtime is None else (runtime, found)
