@@ -207,7 +207,7 @@ class Engine:
         if config.verify or config.debug:
             return 0
         joint = acts[first].joint or self._join(acts, first)
-        if not joint:
+        if not joint or not joint.ready():
             return 0
         members = acts[first : first + joint.launches]
         held = [[buffers[n] for n in act.buffers] for act in members]
@@ -222,8 +222,7 @@ class Engine:
                         self._provide(buffer)
         except MemoryError:  # the step that needs it says so
             return 0
-        if not joint.run(held, [[nodes[n].ins[place] for n, place in act.scalars] for act in members]):
-            return 0
+        joint.run(held, [[nodes[n].ins[place] for n, place in act.scalars] for act in members])
         for act in members:
             assert act.loop is not None
             self.counters["kernels"] += 1

@@ -11,11 +11,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import gpuxp as np
-from gpuxp.backends import passes
-from gpuxp.backends.crew import Crew
+from gpuxp.backends import crew, passes
 from gpuxp.devices import runtime_of
 
-from .test_stencils import backwards
+from .test_stencils import backwards, share_everything
 
 RUNTIME = runtime_of("cpu")
 COUNTERS = RUNTIME.backend.caps.counters
@@ -25,6 +24,7 @@ ROWS = 12
 @pytest.fixture(autouse=True)
 def _short_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(passes, "_BLOCK", 300)
+    share_everything(monkeypatch)
     with np.configure(small=0, tier="compiled", num_threads=3):
         yield
 
@@ -111,8 +111,7 @@ def check(program: Any, seed: int, reverse: bool) -> None:
         wanted = run(numpy, shape, dtype, lines, start)
     with pytest.MonkeyPatch.context() as patch:
         if reverse:
-            patch.setattr(Crew, "run", backwards)
-            patch.setattr(passes.Job, "run", lambda job, at, units: backwards(None, job._code, at, units, 0, 0, True))
+            patch.setattr(crew.Job, "run", backwards)
         for _ in range(2):
             found = run(np, shape, dtype, lines, start)
             np.evaluate(*found)
@@ -170,6 +169,23 @@ def test_arrays_that_others_see_are_left_to_single_kernels() -> None:
     wanted = numpy.arange(80.0).reshape(20, 4) - numpy.arange(3.0, 80, 4)[:, None]
     numpy.testing.assert_array_equal(memory, wanted)
     numpy.testing.assert_array_equal(numpy.asarray(found), wanted - wanted.sum(1, keepdims=True))
+
+
+def test_launches_of_many_arrays_stay_alone() -> None:
+    """The drivers have room for tables of some hundred words."""
+    generator = numpy.random.default_rng(0)
+    given = [generator.integers(-9, 9, (20, 2, 2, 2, 2, 2, 2, 2)).astype(float) for _ in range(60)]
+    turned = (0, *range(7, 0, -1))
+    arrays = [np.asarray(a.transpose(turned).copy().transpose(turned) if n % 2 else a) for n, a in enumerate(given)]
+    before, kernels = row_passes(), RUNTIME.counters["kernels"]
+    total, wanted = arrays[0], given[0]
+    for a, g in zip(arrays[1:], given[1:], strict=True):
+        total, wanted = total + a, wanted + g
+    found = total - total.max(-1, keepdims=True)
+    np.evaluate(found)
+    assert row_passes() == before
+    assert RUNTIME.counters["kernels"] > kernels
+    numpy.testing.assert_array_equal(numpy.asarray(found), wanted - wanted.max(-1, keepdims=True))
 
 
 def test_a_failure_stays_with_what_depends_on_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -13,12 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gpuxp as np
-from gpuxp.backends import pair, software
-from gpuxp.backends.crew import Crew
+from gpuxp import threads
+from gpuxp.backends import crew, pair, software
 from gpuxp.devices import runtime_of
 
 RUNTIME = runtime_of("cpu")
 COUNTERS = RUNTIME.backend.caps.counters
+
+
+def share_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have several threads work on the least of jobs."""
+    monkeypatch.setattr(threads, "PARALLEL", 1)
+    monkeypatch.setattr(crew, "_LONG", 0)
 
 
 @pytest.fixture(autouse=True)
@@ -26,15 +31,15 @@ def _paired(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(software, "_PAIRED", 1)
     monkeypatch.setattr(pair, "_BLOCK", 40)
     monkeypatch.setattr(pair, "_WORTH", 0)
+    share_everything(monkeypatch)
     with np.configure(small=0, tier="compiled", num_threads=3):
         yield
 
 
-def backwards(self: Crew, function: int, context: int, units: int, tasks: int, threads: int, long: bool) -> None:
-    """Stand in for `Crew.run`: the last unit first, which threads may do as well."""
-    run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(function)
+def backwards(self: crew.Job, context: int, units: int) -> None:
+    """Stand in for `Job.run`: the last unit first, which threads may do as well."""
     for unit in reversed(range(units)):
-        run(context, unit, unit + 1)
+        self._function(context, unit, unit + 1)
 
 
 def pairs() -> int:
@@ -70,7 +75,7 @@ def step(np: Any, u: Any, c: Any, shifts: list[tuple[int, ...]], how: str, most:
 def test_in_place_stencils(stencil: Any, seed: int, reverse: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:
         if reverse:
-            patch.setattr(Crew, "run", backwards)
+            patch.setattr(crew.Job, "run", backwards)
         check(*stencil, seed)
 
 

@@ -83,7 +83,8 @@ class Joint(NamedTuple):
     launches: int  # how many
     temporaries: frozenset[int]  # buffers that need no memory
     written: frozenset[int]  # buffers that must not be seen by others meanwhile
-    run: Callable[[Sequence[Sequence[Held]], Sequence[Sequence[Any]]], bool]  # tells whether it could be done yet
+    ready: Callable[[], bool]  # whether it can be done by now
+    run: Callable[[Sequence[Sequence[Held]], Sequence[Sequence[Any]]], None]
 
 
 Staging = Callable[[int], np.ndarray[Any, Any]]  # gives bytes of the host's memory

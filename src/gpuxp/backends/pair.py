@@ -12,7 +12,7 @@ from ..config import num_threads
 from ..geometry import address, c_strides
 from ..kernel import Kernel
 from .base import Arg, Held
-from .crew import crew
+from .crew import Job
 from .joint import Member, code, fits
 from .pool import aligned
 
@@ -66,7 +66,7 @@ def make_pair(prepared: Sequence[Prepared], args: Both, shared: Link) -> Pair | 
     kernels = prepared[0].kernel, prepared[1].kernel
     if prepared[1].shape != shape or not all(map(fits, prepared)):
         return None
-    found = reach(kernels, shape, args, shared) if crew() is not None else None
+    found = reach(kernels, shape, args, shared)
     if found is None:
         return None
     behind, ahead = found
@@ -94,12 +94,12 @@ class Pair:
         words = (*(m.address for m in self._members), shape[0], self.bands, block, ahead, behind,
                  address(self._scratch), share, self._width)  # fmt: skip
         self._context = (ctypes.c_int64 * len(words))(*words)
+        work = sum(launch.work for launch in prepared)
+        self._jobs = Job(code().at(PAIR), math.prod(shape), work), Job(code().at(FINISH), 0, 0)
 
     def run(self, held: Sequence[Sequence[Held]], scalars: Sequence[Sequence[Any]]) -> None:
         """Run both kernels; the temporary has no memory."""
         for member, own, given in zip(self._members, held, scalars, strict=True):
             member.fill(own, given)
-        at, workers, driver = ctypes.addressof(self._context), crew(), code()
-        assert workers is not None
-        workers.run(driver.at(PAIR), at, self.bands, self.bands, num_threads(), True)
-        workers.run(driver.at(FINISH), at, self.bands, self.bands, 1, False)
+        for job in self._jobs:
+            job.run(ctypes.addressof(self._context), self.bands)

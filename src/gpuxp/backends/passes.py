@@ -7,22 +7,16 @@ that nobody else wants never leave it.
 
 from __future__ import annotations
 
-import ctypes
 import math
-import threading
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 from ..config import num_threads
-from ..geometry import address, c_strides
+from ..geometry import c_strides
 from ..kernel import BLOCK, Kernel, Reduction
-from .base import Arg, Held
-from .crew import TASKS, Job
-from .pool import ALIGNMENT, aligned
-
-if TYPE_CHECKING:
-    from .compiled import Prepared
+from .base import Arg
+from .pool import ALIGNMENT
 
 Shape = tuple[int, ...]
 _BLOCK = 1 << 17  # bytes that the kernels touch in a block of rows, about: they stay in the second-level cache
@@ -51,7 +45,7 @@ class Use(NamedTuple):
 class Plan:
     """How some launches become one pass."""
 
-    each: tuple[int, ...]  # elements of a single dimension that are a row of it
+    each: tuple[int, ...]  # elements of a launch's first dimension that are a row
     rows: int
     block: int  # rows at a time
     temporaries: dict[int, int]  # buffers that nobody else sees; where their blocks lie in the scratch memory
@@ -139,9 +133,7 @@ def _each(kernel: Kernel, shape: Shape, args: Sequence[Arg], rows: int) -> int:
         return 0
     if not all(is_result(kernel, shape, strides, r) for r in kernel.reductions):
         return 0
-    if len(dims) == 1:
-        return 0 if dims[0] % rows else dims[0] // rows
-    return int(dims[0] == rows)
+    return 0 if dims[0] % rows else dims[0] // rows
 
 
 def _row(shape: Shape, arg: Arg, itemsize: int, each: int, fills: bool) -> Row:
@@ -168,45 +160,3 @@ def _is_temporary(uses: Sequence[Use]) -> bool:
     first = uses[0]
     inside = all(first.row.low <= u.row.low and u.row.high <= first.row.high for u in uses)
     return first.writes and first.row.dense and first.row.period > 0 and inside
-
-
-class _Scratch(threading.local):
-    """The memory of temporaries of the passes that a thread starts, kept for the next one."""
-
-    def __init__(self) -> None:
-        self.memory = aligned(0)
-
-    def at(self, nbytes: int) -> int:
-        """Return the address of so much memory."""
-        if self.memory.nbytes < nbytes:
-            self.memory = aligned(nbytes)
-        return address(self.memory)
-
-
-_scratch = _Scratch()
-
-
-class Pass:
-    """Launches that run together, block by block of rows; one thread at a time may do so."""
-
-    def __init__(self, prepared: Sequence[Prepared], plan: Plan) -> None:
-        from .joint import Member, code
-
-        self._members = []
-        for launch, own, each, stays in zip(prepared, plan.args, plan.each, plan.stays, strict=True):
-            temporaries = {p for p, a in enumerate(own) if a.mem in plan.temporaries}
-            self._members.append(Member(launch, own, temporaries, each, stays))
-        self._bands = min(TASKS * num_threads(), -(-plan.rows // plan.block))
-        self._share = plan.share
-        self._list = (ctypes.c_int64 * len(prepared))(*(m.address for m in self._members))
-        words = (ctypes.addressof(self._list), len(prepared), plan.rows, self._bands, plan.block, 0, plan.share)
-        self._context = (ctypes.c_int64 * len(words))(*words)
-        elements = sum(launch.elements for launch in prepared)
-        self._job = Job(code().address, elements, sum(launch.work for launch in prepared))
-
-    def run(self, held: Sequence[Sequence[Held]], scalars: Sequence[Sequence[Any]]) -> None:
-        """Run all kernels; the temporaries have no memory."""
-        for member, own, given in zip(self._members, held, scalars, strict=True):
-            member.fill(own, given)
-        self._context[5] = _scratch.at(self._bands * self._share)
-        self._job.run(ctypes.addressof(self._context), self._bands)

@@ -12,7 +12,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from itertools import count as counting
 from typing import Any
 
@@ -25,7 +24,7 @@ from ..kernel import Kernel
 from ..threads import current_pool, quiet, threads_for
 from .base import Arg, Caps, Held, Joint, Launch, Native, Neighbour, Placed
 from .direct import Direct
-from .passes import Pass, find
+from .passes import find
 from .pool import Pool
 from .reduce import reduce_tiles
 from .tier import HOT, Tier
@@ -109,10 +108,15 @@ class SoftwareBackend:
             if plan is None:
                 return None
             count, temporaries, name = len(plan.each), set(plan.temporaries), "row_passes"
-            make = partial(Pass, plan=plan)
+
+            def make(prepared: Sequence[Any]) -> Any:
+                from .joint import make_pass
+
+                return make_pass(prepared, plan)
+
         written = {own[p].mem for kernel, own in zip(kernels[:count], args, strict=False) for p in kernel.outputs}
-        run = _Together(launches[:count], make, self.caps.counters, name)
-        return Joint(count, frozenset(temporaries), frozenset(written), run)
+        together = _Together(launches[:count], make, self.caps.counters, name)
+        return Joint(count, frozenset(temporaries), frozenset(written), together.ready, together.run)
 
 
 class _TieredLaunch:
@@ -180,22 +184,22 @@ class _Together:
         self._launches, self._make, self._counters, self._name = launches, make, counters, name
         self._pass: Any = None
 
-    def __call__(self, held: Sequence[Sequence[Held]], scalars: Sequence[Sequence[Any]]) -> bool:
-        """Run all, and tell whether that could be done."""
+    def ready(self) -> bool:
+        """Tell whether all are compiled and can be one pass; what others wait for is compiled soon."""
         if self._pass is None:
             found = [launch.ready() for launch in self._launches]
-            if None in found:
-                if any(found):
-                    for launch in self._launches:
-                        launch.hurry()
-                return False
-            self._pass = self._make(found) or False
-        if self._pass is False:
-            return False
+            if None not in found:
+                self._pass = self._make(found) or False
+            elif any(found):
+                for launch in self._launches:
+                    launch.hurry()
+        return bool(self._pass)
+
+    def run(self, held: Sequence[Sequence[Held]], scalars: Sequence[Sequence[Any]]) -> None:
+        """Run all."""
         self._pass.run(held, scalars)
         self._counters[self._name] += 1
         self._counters["compiled_launches"] += len(self._launches)
-        return True
 
 
 def _interpreted(kernel: Kernel) -> Launch:
