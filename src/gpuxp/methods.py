@@ -207,15 +207,15 @@ def _array_function(self: ndarray, func: Any, types: Any, args: Any, kwargs: Any
     return by_host(name, func, *args, **kwargs)
 
 
-_SCALARS = (np.float64, np.int64, np.bool)
-_OF_VALUES = {name for scalar in _SCALARS for name in dir(scalar) if name[0] != "_"} - {*dir(np.ndarray)}
+def _of_values(name: str) -> property:
+    """Return an attribute that NumPy's scalars have and its arrays do not."""
 
-
-def _attribute(self: ndarray, name: str) -> Any:
-    """Return what NumPy's scalars have and its arrays do not, such as `is_integer`."""
-    if name in _OF_VALUES and self._state == VALUE:
+    def read(self: ndarray) -> Any:
+        if self._state != VALUE:
+            raise AttributeError(f"'ndarray' object has no attribute {name!r}", name=name, obj=self)
         return getattr(host_operand(self), name)
-    raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+
+    return property(read, doc=f"Of a value, what NumPy's scalar has as `{name}`.")
 
 
 _FUNCTIONS = {
@@ -234,7 +234,7 @@ _OTHERS: dict[str, Any] = {
     "__round__": _round, "__matmul__": _matmul, "__rmatmul__": _rmatmul, "__imatmul__": _imatmul,
     "__array__": exports.array, "__dlpack__": exports.dlpack_capsule, "__dlpack_device__": exports.dlpack_device,
     "__array_ufunc__": _array_ufunc, "__array_function__": _array_function,
-    "dot": _dot, "__getattr__": _attribute,
+    "dot": _dot,
     "argpartition": lambda self, kth, axis=-1, kind="introselect": _host("argpartition")(self, kth, axis, kind),
     "compress": lambda self, condition, axis=None: _host("compress")(condition, self, axis),
     "choose": lambda self, choices, mode="raise": _host("choose")(self, choices, mode=mode),
@@ -250,7 +250,7 @@ _PROPERTIES: dict[str, Any] = {
     "real": property(elementwise.real, elementwise.set_real, doc="The real part."),
     "imag": property(elementwise.imag, elementwise.set_imag, doc="The imaginary part."),
     "flat": property(Flat, _set_flat, doc="The elements in C order."),
-}
+} | {name: _of_values(name) for name in "as_integer_ratio bit_count denominator hex is_integer numerator".split()}
 
 
 def _attach() -> None:

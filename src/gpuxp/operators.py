@@ -61,16 +61,16 @@ def _reflected(fn: ufunc) -> Any:
     return reflected
 
 
-def _in_place(fn: ufunc) -> Any:
+def _in_place(fn: ufunc, forward: Any) -> Any:
     def otherwise(self: ndarray, other: Any) -> Any:
-        if not _taken(fn, self, other):
-            return NotImplemented
         if self._state == VALUE:  # values do not change: the name is bound to a new one, as with NumPy's scalars
-            return fn(self, other)
+            return forward(self, other)
+        if not _understood(other):
+            return NotImplemented
         check_writeable(self, fn.__name__)
         return fn.into_first(self, other)
 
-    return augmented(fn.row, otherwise)
+    return augmented(fn.row, forward, otherwise)
 
 
 def power_operator(x: Any, y: Any) -> ndarray:
@@ -119,9 +119,9 @@ def divmod_(x: Any, y: Any) -> tuple[ndarray, ndarray]:
 def _attach() -> None:
     methods: dict[str, Any] = {}
     for name, fn in _BINARY.items():
-        methods[f"__{name}__"] = _forward(UFUNCS[fn])
+        methods[f"__{name}__"] = forward = _forward(UFUNCS[fn])
         methods[f"__r{name}__"] = _reflected(UFUNCS[fn])
-        methods[f"__i{name}__"] = _in_place(UFUNCS[fn])
+        methods[f"__i{name}__"] = _in_place(UFUNCS[fn], forward)
     methods |= {f"__{name}__": _forward(UFUNCS[fn]) for name, fn in _COMPARE.items()}
     methods |= {f"__{name}__": _equality(UFUNCS[_COMPARE[name]], getattr(operator, name)) for name in ("eq", "ne")}
     methods |= {f"__{name}__": unary(UFUNCS[fn].row, UFUNCS[fn].plain) for name, fn in _UNARY.items()}

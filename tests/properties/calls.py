@@ -643,7 +643,10 @@ np.mean(s).is_integer()
 np.max(w).bit_count()
 np.min(w).denominator
 v.is_integer
-np.array(3.0).is_real
+np.min(w).numerator
+np.max(s).as_integer_ratio()
+np.max(s).hex()
+np.max(s).bit_count()
 np.emath.sqrt(v)
 np.emath.logn(2, np.sum(-s))
 np.polynomial.Polynomial.fit(v, s, 2)(v)
