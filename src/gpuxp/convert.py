@@ -28,7 +28,7 @@ from .array import (
 from .config import config
 from .devices import open_runtimes, runtime_of
 from .dtypes import NUMPY, DType
-from .errors import mixed_devices, unsupported_dtype
+from .errors import UnsupportedDtypeError, mixed_devices, unsupported_dtype
 from .geometry import Shape, c_strides
 from .tape import LIBRARY, Node
 from .threads import leave_cores, quiet
@@ -198,25 +198,38 @@ def host_call(name: str, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> A
 
     On the software GPU this is the library itself; for other devices it is a fallback, and counted.
     """
-    runtime, plain, named = _lowered(name, args, kwargs)
+    runtime, plain, named = _arguments(name, args, kwargs)
     return lift(quiet(fn, *plain, **named), runtime)
 
 
 def open_call(name: str, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Do the same for a function that may call the user's, which have the user's context."""
-    runtime, plain, named = _lowered(name, args, kwargs)
+    runtime, plain, named = _arguments(name, args, kwargs)
     with np.errstate(all="ignore"):
         return lift(fn(*plain, **named), runtime)
 
 
-def _lowered(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Runtime, list[Any], dict[str, Any]]:
+def by_host(name: str, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Do the same for any function of NumPy's: of its results, those that no device can hold stay as they are."""
+    runtime, plain, named = _arguments(name, args, kwargs)
+    return _lifted(fn(*plain, **named), runtime)
+
+
+def _lifted(result: Any, runtime: Runtime) -> Any:
+    try:
+        return lift(result, runtime)
+    except UnsupportedDtypeError:
+        return type(result)(_lifted(r, runtime) for r in result) if isinstance(result, (list, tuple)) else result
+
+
+def _arguments(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Runtime, list[Any], dict[str, Any]]:
     """Return the runtime of a call of the host's, and its arguments there."""
     runtime = runtime_for(name, _arrays_in((*args, *kwargs.values()) if kwargs else args))
     if not runtime.host_visible:
         fallback.on_host(runtime.name, name, "no kernel of its own")
     runtime.counters["library_calls"] += 1
     leave_cores()
-    return runtime, [_lower(a) for a in args], {k: _lower(v) for k, v in kwargs.items()}
+    return runtime, [lowered(a) for a in args], {k: lowered(v) for k, v in kwargs.items()}
 
 
 def library(
@@ -282,7 +295,8 @@ def _arrays_in(values: Any) -> list[ndarray]:
     return found
 
 
-def _lower(value: Any) -> Any:
+def lowered(value: Any) -> Any:
+    """Return what NumPy gets for a value: our arrays on the host, not to be written to, in lists and tuples, too."""
     if type(value) is ndarray:
         if value._state == VALUE:
             return host_operand(value)
@@ -290,7 +304,7 @@ def _lower(value: Any) -> Any:
         seen.setflags(write=False)
         return seen
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
-        return type(value)([_lower(v) for v in value])
+        return type(value)([lowered(v) for v in value])
     return value
 
 

@@ -26,6 +26,10 @@ class ForkError(RuntimeError):
     """An array of a device that does not survive ``fork`` was used in the child."""
 
 
+class UnsupportedDtypeError(TypeError):
+    """No device has arrays of this dtype."""
+
+
 class Unsupported(Exception):  # noqa: N818 - an answer, not a mistake
     """Raised by a backend that cannot compile a kernel; the fallback policy decides then.
 
@@ -42,9 +46,9 @@ class HostFallbackWarning(UserWarning):
     """A device handed an operation to the host."""
 
 
-def unsupported_dtype(dtype: object, function: str = "asarray") -> TypeError:
+def unsupported_dtype(dtype: object, function: str = "asarray") -> UnsupportedDtypeError:
     """Build the error for object, string, datetime and extended-precision dtypes."""
-    return TypeError(
+    return UnsupportedDtypeError(
         f"{function}: dtype {dtype!s} is not supported; gpuxp arrays hold bool, integers of 8 to 64 bits, "
         "float16/32/64 and complex64/128. Convert the data first (for example `.astype(float)`), "
         "or keep it in a NumPy array."

@@ -6,6 +6,7 @@ is visible here, counted, and follows the fallback policy.
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,7 @@ ROWS = (
 MAKERS = (
     "diag_indices indices mask_indices tril_indices triu_indices loadtxt genfromtxt fromregex load fromfile".split()
 )
+CHAPTERS = ("emath", "polynomial")
 # Functions that return no array: given host arrays they are NumPy's own
 PLAIN = (
     "array2string array_repr array_str base_repr binary_repr format_float_positional format_float_scientific save "
@@ -42,24 +44,20 @@ def _summary(fn: Any) -> str:
     return next((line for line in lines if not line.startswith(f"{fn.__name__}(")), fn.__name__)
 
 
-def _row(name: str) -> Callable[..., Any]:
-    fn = getattr(np, name)
-
+def _row(name: str, fn: Any) -> Callable[..., Any]:
     def call(*args: Any, out: Any = None, **kwargs: Any) -> Any:
         kwargs.pop("overwrite_input", None)  # it permits, and does not ask
         result = open_call(name, fn, *args, **kwargs)
         return result if out is None else into(result, out, name)
 
-    return _dressed(call, name, fn, f"{_summary(fn)}\n\nThe same as `numpy.{name}`; it runs on the host.")
+    return _dressed(call, name, fn, f"{_summary(fn)}\n\nThe same as `{fn.__module__}.{name}`; it runs on the host.")
 
 
-def _plain(name: str) -> Callable[..., Any]:
-    fn = getattr(np, name)
-
+def _plain(fn: Any) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         return fn(*(_lower(a) for a in args), **{k: _lower(v) for k, v in kwargs.items()})
 
-    return _dressed(call, name, fn, f"{_summary(fn)}\n\nThe same as `numpy.{name}`.")
+    return _dressed(call, fn.__name__, fn, f"{_summary(fn)}\n\nThe same as `numpy.{fn.__name__}`.")
 
 
 def _dressed(call: Callable[..., Any], name: str, fn: Any, doc: str) -> Callable[..., Any]:
@@ -126,6 +124,26 @@ class poly1d(np.poly1d):  # noqa: N801 - NumPy's name
         super().__init__(_lower(c_or_r), r, variable)
 
 
+class Chapter(types.ModuleType):
+    """A part of NumPy whose functions run on the host; its classes are NumPy's own."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner.__name__, inner.__doc__)
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        made = getattr(self._inner, name)
+        if isinstance(made, types.ModuleType):
+            made = Chapter(made)
+        elif callable(made) and not isinstance(made, type):
+            made = _row(name, made)
+        setattr(self, name, made)
+        return made
+
+    def __dir__(self) -> list[str]:
+        return dir(self._inner)
+
+
 class _Indexer:
     """``r_`` and ``c_``: arrays built by index syntax."""
 
@@ -153,12 +171,14 @@ mgrid, ogrid = _Grid(np.mgrid), _Grid(np.ogrid)
 s_, index_exp = np.s_, np.index_exp
 
 _WRITTEN = "einsum apply_along_axis piecewise select vectorize poly1d r_ c_ mgrid ogrid s_ index_exp".split()
-NAMES = (*(name for name in (*ROWS, *MAKERS) if hasattr(np, name)), *PLAIN, *_WRITTEN)
+NAMES = (*(name for name in (*ROWS, *MAKERS) if hasattr(np, name)), *PLAIN, *CHAPTERS, *_WRITTEN)
 
 
 def __getattr__(name: str) -> Any:
-    """Make the function of a row when it is asked for."""
+    """Make the function of a row, or a chapter, when it is asked for."""
     if name not in NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    made = globals()[name] = _plain(name) if name in PLAIN else _row(name)
+    found: Any = getattr(np, name)
+    make: Any = _plain if name in PLAIN else Chapter
+    made = globals()[name] = make(found) if name in (*PLAIN, *CHAPTERS) else _row(name, found)
     return made

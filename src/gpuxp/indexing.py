@@ -98,7 +98,7 @@ def classify(key: Any) -> tuple[Any, int]:
 
 def _index(self: ndarray, key: ndarray) -> HostArray | None:
     """Return the contents of one index array, or mask, for an array that one thread reads or writes; or None."""
-    if key._runtime is not self._runtime or self.size >= PARALLEL:
+    if key._state == VALUE or key._runtime is not self._runtime or self.size >= PARALLEL:
         return None
     found = contents(key)
     if found is None or not found.ndim:

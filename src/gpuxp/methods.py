@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
 
 from . import derived, elementwise, exports, gathering, hostnames, indexing, manipulation, reductions, searching
-from .array import WRITEABLE, copy_of, host, ndarray, root, view_of
-from .convert import as_operand, asarray, runtime_for
+from .array import VALUE, WRITEABLE, copy_of, host, host_operand, ndarray, root, view_of
+from .convert import as_operand, asarray, by_host, open_call, runtime_for
 from .devices import runtime_of
 from .dtypes import check
+from .errors import UnsupportedDtypeError
 from .manipulation import matrix_transpose, reshape
 from .ufunc import UFUNCS, check_writeable, update
 
@@ -98,10 +100,28 @@ class Flat:
     """``x.flat``: the elements in C order, to iterate over, read and write."""
 
     def __init__(self, array: ndarray) -> None:
-        self._array = array
+        self.base = self._array = array
+        self.index = 0
+        self._rest: Any = None
 
     def __iter__(self) -> Any:
-        return iter(manipulation.ravel(self._array))
+        return self
+
+    def __next__(self) -> Any:
+        if self._rest is None:
+            self._rest = iter(manipulation.ravel(self._array))
+        found = next(self._rest)
+        self.index += 1
+        return found
+
+    @property
+    def coords(self) -> tuple[int, ...]:
+        """Where the next element is."""
+        return tuple(map(int, np.unravel_index(self.index, self._array.shape)))
+
+    def copy(self) -> ndarray:
+        """Return the elements in a new array."""
+        return _flatten(self._array)
 
     def __len__(self) -> int:
         return self._array.size
@@ -164,8 +184,11 @@ def _array_ufunc(self: ndarray, ufunc: Any, method: str, *inputs: Any, **kwargs:
     if ours is None:
         ours = {"divmod": elementwise.divmod, "modf": elementwise.modf, "frexp": elementwise.frexp}.get(ufunc.__name__)
     out = kwargs.get("out")
-    if ours is None or (out is not None and not all(type(o) is ndarray for o in out)):
+    if out is not None and not all(type(o) is ndarray for o in out):
         return NotImplemented
+    if ours is None:  # another library's
+        writes = out is not None or method == "at"
+        return NotImplemented if writes else open_call(ufunc.__name__, getattr(ufunc, method), *inputs, **kwargs)
     runtime = runtime_for(ufunc.__name__, inputs)
     given = [as_operand(i, runtime) if isinstance(i, (np.ndarray, np.generic)) else i for i in inputs]
     return getattr(ours, method)(*given, **kwargs)
@@ -178,9 +201,21 @@ def _array_function(self: ndarray, func: Any, types: Any, args: Any, kwargs: Any
     for part in path:
         space = getattr(space, part, space)
     ours = getattr(space, name, None)
-    if ours is None or ours is func:
-        return NotImplemented
-    return ours(*args, **kwargs)
+    if ours is not None and ours is not func:
+        with contextlib.suppress(UnsupportedDtypeError):  # of another operand, such as an array of objects
+            return ours(*args, **kwargs)
+    return by_host(name, func, *args, **kwargs)
+
+
+def _of_values(name: str) -> property:
+    """Return an attribute that NumPy's scalars have and its arrays do not."""
+
+    def read(self: ndarray) -> Any:
+        if self._state != VALUE:
+            raise AttributeError(f"'ndarray' object has no attribute {name!r}", name=name, obj=self)
+        return getattr(host_operand(self), name)
+
+    return property(read, doc=f"Of a value, what NumPy's scalar has as `{name}`.")
 
 
 _FUNCTIONS = {
@@ -215,7 +250,7 @@ _PROPERTIES: dict[str, Any] = {
     "real": property(elementwise.real, elementwise.set_real, doc="The real part."),
     "imag": property(elementwise.imag, elementwise.set_imag, doc="The imaginary part."),
     "flat": property(Flat, _set_flat, doc="The elements in C order."),
-}
+} | {name: _of_values(name) for name in "as_integer_ratio bit_count denominator hex is_integer numerator".split()}
 
 
 def _attach() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
 
 from .array import VALUE, ndarray
+from .convert import open_call
 from .small import augmented, binary, unary
 from .ufunc import UFUNCS, check_writeable, ufunc
 
@@ -25,16 +27,31 @@ def _understood(value: Any) -> bool:
     return type(value) in _KNOWN or isinstance(value, (np.ndarray, np.generic, list, tuple))
 
 
+def _taken(fn: ufunc, self: Any, other: Any) -> bool:
+    """Do the same for one ufunc: a sequence is repeated by a value, as by NumPy's scalars."""
+    repeats = fn.__name__ == "multiply" and isinstance(other, (list, tuple)) and self._state == VALUE
+    return not repeats and _understood(other)
+
+
 def _forward(fn: ufunc) -> Any:
     def otherwise(self: Any, other: Any) -> Any:
-        return fn.plain(self, other) if type(other) in _KNOWN or _understood(other) else NotImplemented
+        return fn.plain(self, other) if type(other) in _KNOWN or _taken(fn, self, other) else NotImplemented
+
+    return binary(fn.row, otherwise)
+
+
+def _equality(fn: ufunc, compared: Any) -> Any:
+    """Return an operator that takes anything: `None`, strings and objects are compared by NumPy, one by one."""
+
+    def otherwise(self: Any, other: Any) -> Any:
+        return fn.plain(self, other) if _understood(other) else open_call(fn.__name__, compared, self, other)
 
     return binary(fn.row, otherwise)
 
 
 def _reflected(fn: ufunc) -> Any:
     def otherwise(other: Any, self: Any) -> Any:
-        return fn.plain(other, self) if _understood(other) else NotImplemented
+        return fn.plain(other, self) if _taken(fn, self, other) else NotImplemented
 
     apply = binary(fn.row, otherwise)
 
@@ -44,16 +61,16 @@ def _reflected(fn: ufunc) -> Any:
     return reflected
 
 
-def _in_place(fn: ufunc) -> Any:
+def _in_place(fn: ufunc, forward: Any) -> Any:
     def otherwise(self: ndarray, other: Any) -> Any:
+        if self._state == VALUE:  # values do not change: the name is bound to a new one, as with NumPy's scalars
+            return forward(self, other)
         if not _understood(other):
             return NotImplemented
-        if self._state == VALUE:  # values do not change: the name is bound to a new one, as with NumPy's scalars
-            return fn(self, other)
         check_writeable(self, fn.__name__)
         return fn.into_first(self, other)
 
-    return augmented(fn.row, otherwise)
+    return augmented(fn.row, forward, otherwise)
 
 
 def power_operator(x: Any, y: Any) -> ndarray:
@@ -102,10 +119,11 @@ def divmod_(x: Any, y: Any) -> tuple[ndarray, ndarray]:
 def _attach() -> None:
     methods: dict[str, Any] = {}
     for name, fn in _BINARY.items():
-        methods[f"__{name}__"] = _forward(UFUNCS[fn])
+        methods[f"__{name}__"] = forward = _forward(UFUNCS[fn])
         methods[f"__r{name}__"] = _reflected(UFUNCS[fn])
-        methods[f"__i{name}__"] = _in_place(UFUNCS[fn])
+        methods[f"__i{name}__"] = _in_place(UFUNCS[fn], forward)
     methods |= {f"__{name}__": _forward(UFUNCS[fn]) for name, fn in _COMPARE.items()}
+    methods |= {f"__{name}__": _equality(UFUNCS[_COMPARE[name]], getattr(operator, name)) for name in ("eq", "ne")}
     methods |= {f"__{name}__": unary(UFUNCS[fn].row, UFUNCS[fn].plain) for name, fn in _UNARY.items()}
     methods |= {"__pow__": _pow, "__rpow__": _rpow, "__ipow__": _ipow, "__divmod__": divmod_}
     methods["__rdivmod__"] = lambda self, other: divmod_(other, self)

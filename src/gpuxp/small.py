@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import dtypes
-from .array import WRITEABLE, HostArray, adopted, contents, is_pending, ndarray, root
+from .array import VALUE, WRITEABLE, HostArray, adopted, contents, is_pending, ndarray, root
 from .config import config
 from .dtypes import DType
 from .geometry import broadcast_shapes, c_strides, layout
@@ -31,13 +31,26 @@ _ON_SCALARS: dict[str, Any] = {
     "equal": operator.eq, "not_equal": operator.ne, "less": operator.lt, "less_equal": operator.le,
     "greater": operator.gt, "greater_equal": operator.ge, "negative": operator.neg, "absolute": operator.abs,
 }  # fmt: skip
-_REAL = frozenset({int, float, *(np.dtype(c).type for c in "bhilqBHILQfd")})
+_ON_INTEGERS: dict[str, Any] = {
+    "floor_divide": operator.floordiv, "remainder": operator.mod, "bitwise_and": operator.and_,
+    "bitwise_or": operator.or_, "bitwise_xor": operator.xor, "invert": operator.invert,
+    "left_shift": operator.lshift, "right_shift": operator.rshift,
+}  # fmt: skip
+_INTEGERS = frozenset({int, *(np.dtype(c).type for c in "?bhilqBHILQ")})
+_REAL = _INTEGERS | {float, np.float32, np.float64}
 _setitem: Any = operator.setitem
+
+
+def _on_scalars(row: Elementwise) -> tuple[Any, frozenset[type]]:
+    """Return a row's operator on scalars, and the types that it is for."""
+    if row.name in _ON_INTEGERS:
+        return _ON_INTEGERS[row.name], _INTEGERS
+    return _ON_SCALARS.get(row.name), _REAL if row.name in _ON_SCALARS else frozenset()
 
 
 def unary(row: Elementwise, otherwise: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return a function that applies a row to a small array by the ufunc that runs its tiles."""
-    fn, special, on_scalar = row.direct, bool(row.own_kinds), _ON_SCALARS.get(row.name)
+    fn, special, (on_scalar, known) = row.direct, bool(row.own_kinds), _on_scalars(row)
 
     def apply(a: Any) -> Any:
         if type(a) is not ndarray:
@@ -53,7 +66,7 @@ def unary(row: Elementwise, otherwise: Callable[[Any], Any]) -> Callable[[Any], 
                 return otherwise(a)
             if x.size >= PARALLEL:
                 call = _shared(runtime, fn, row.ufunc, x.size, x)
-        elif on_scalar is not None and type(x) in _REAL:
+        elif type(x) in known:
             call = on_scalar
         if special and _differs(row, x):
             x = contents(a)
@@ -75,7 +88,7 @@ def unary(row: Elementwise, otherwise: Callable[[Any], Any]) -> Callable[[Any], 
 
 def binary(row: Elementwise, otherwise: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     """Do the same for two operands, of which one may be a Python scalar."""
-    fn, special, on_scalars = row.ufunc, bool(row.own_kinds), _ON_SCALARS.get(row.name)
+    fn, special, (on_scalars, known) = row.ufunc, bool(row.own_kinds), _on_scalars(row)
     strict = bool(row.ulp)  # the bits depend on the layout
     complexes = not strict and any(loop[-1] in "FD" for loop in row.ufunc.types)  # as they do for complex results
 
@@ -108,7 +121,7 @@ def binary(row: Elementwise, otherwise: Callable[[Any, Any], Any]) -> Callable[[
             size = most = y.size
         else:
             return otherwise(a, b)
-        if size == 1 and on_scalars is not None and type(x) in _REAL and type(y) in _REAL:
+        if size == 1 and type(x) in known and type(y) in known:
             runtime.direct_calls += 1
             try:
                 return adopted(runtime, quietly.run(on_scalars, x, y))
@@ -153,8 +166,10 @@ def _shared(runtime: Runtime, fn: Any, ufunc: Any, size: int, *operands: Any) ->
     return runtime.direct.wide(fn, loop).wanted(size) or fn
 
 
-def augmented(row: Elementwise, otherwise: Callable[[ndarray, Any], Any]) -> Callable[[ndarray, Any], Any]:
-    """Return a function that does ``a op= b`` for small arrays."""
+def augmented(
+    row: Elementwise, forward: Callable[[ndarray, Any], Any], otherwise: Callable[[ndarray, Any], Any]
+) -> Callable[[ndarray, Any], Any]:
+    """Return a function that does ``a op= b`` for small arrays, and ``a op b`` for values."""
     fn = row.ufunc
     if row.ulp or row.own_kinds:
         return otherwise
@@ -162,7 +177,7 @@ def augmented(row: Elementwise, otherwise: Callable[[ndarray, Any], Any]) -> Cal
     def apply(a: ndarray, b: Any) -> Any:
         x, y = a._own, b
         if a._state != WRITEABLE:
-            return otherwise(a, b)
+            return (forward if a._state == VALUE else otherwise)(a, b)
         if x is None or ((owner := a._owner) is not None and owner._own is None):
             x = _packed(row, a)
             if x is None or is_pending(a):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,20 +14,33 @@ import numpy as np
 
 from .array import host, ndarray
 from .config import configure
-from .convert import asarray
+from .convert import asarray, lowered
 from .devices import runtime_of
 
 Function = Callable[..., Any]
+_COMPARED = ("actual", "x", "a")  # what the first parameter of a comparison is called
 
 
 def __getattr__(name: str) -> Any:
     """Return what `numpy.testing` has under this name; its functions take gpuxp arrays."""
     import numpy.testing  # slow to import, and few programs need it
 
-    try:
-        return getattr(numpy.testing, name)
-    except AttributeError:
-        raise AttributeError(f"module 'gpuxp.testing' has no attribute {name!r}") from None
+    found = getattr(numpy.testing, name, None)
+    if found is None:
+        raise AttributeError(f"module 'gpuxp.testing' has no attribute {name!r}")
+    if inspect.isfunction(found) and next(iter(inspect.signature(found).parameters), "") in _COMPARED:
+        return _on_host(found)
+    return found
+
+
+def _on_host(compare: Function) -> Function:
+    """Return a comparison that gets our arrays as NumPy's, and our values as its scalars."""
+
+    @functools.wraps(compare)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return compare(*(lowered(a) for a in args), **{k: lowered(v) for k, v in kwargs.items()})
+
+    return call
 
 
 @contextlib.contextmanager

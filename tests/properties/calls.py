@@ -523,6 +523,7 @@ v.fill(3) or v
 a.flatten()
 a.T.flatten("F")
 list(map(float, a.flat))
+[next(it := a.T.flat), next(it), it.index, it.coords, it.base.shape, it.copy(), list(it), list(it)]
 a.flat[3]
 a.flat[[1, 2]]
 z.imag
@@ -629,4 +630,33 @@ t[..., None, 0]
 o[()]
 o[...]
 v[[]]
+[1, 2] * np.max(w)
+np.min(w) * (1, 2)
+np.mean(v) * [1, 2]
+np.array(2) * [1, 2]
+v == None
+v != "a"
+{1} == w
+v[0] == None
+np.max(w) in ("fro", None, 7)
+np.mean(s).is_integer()
+np.max(w).bit_count()
+np.min(w).denominator
+v.is_integer
+np.min(w).numerator
+np.max(s).as_integer_ratio()
+np.max(s).hex()
+np.max(s).bit_count()
+np.emath.sqrt(v)
+np.emath.logn(2, np.sum(-s))
+np.polynomial.Polynomial.fit(v, s, 2)(v)
+np.polynomial.polynomial.polyval(v, [1, 2])
+np.polynomial.chebyshev.chebfit(v, s, 1)
+np.testing.assert_equal(np.sum(w), 14)
+np.testing.assert_equal([np.sum(w), v], [14, v])
+np.testing.assert_equal(np.sum(w), 15)
+np.testing.assert_raises(ValueError, v.reshape, 7)
+numpy.emath.sqrt(v)
+numpy.polynomial.polynomial.polyval(v, [1, 2])
+numpy.broadcast_arrays(v, None)[0]
 """.strip().splitlines()

@@ -108,3 +108,37 @@ def test_numpy_functions_take_our_arrays() -> None:
     assert type(np.linalg.norm(x)) is gp.ndarray
     assert (np.float64(2) * x).dtype == np.float64
     np.testing.assert_array_equal(np.asarray(np.add(x, 1)), np.arange(4.0) + 1)
+
+
+@pytest.mark.parametrize("device", ["cpu", "reference"])
+def test_what_only_other_libraries_have_runs_on_the_host(device: str) -> None:
+    """Ufuncs and functions that are unknown give arrays of the device; what no device can hold stays NumPy's."""
+    import gpuxp as gp
+
+    def twice(a: float, b: float = 2.0) -> float:
+        return a * b
+
+    with gp.configure(fallback="allow"):
+        x = gp.arange(4.0, device=device)
+        special = pytest.importorskip("scipy.special", reason="needs SciPy: pip install scipy")
+        found = special.jv(1, x), np.emath.sqrt(-x), np.broadcast_arrays(x, [0.5])[0]
+        wanted = special.jv(1, np.arange(4.0)), 1j * np.sqrt(np.arange(4.0)), np.arange(4.0)
+        for ours, value in zip(found, wanted, strict=True):
+            assert type(ours) is gp.ndarray
+            assert ours.device == device
+            np.testing.assert_allclose(np.asarray(ours), value)
+        numbers, none = np.broadcast_arrays(x, None)
+        assert (type(numbers), none.dtype) == (gp.ndarray, object)
+        with pytest.raises(TypeError, match="dtype object is not supported"):
+            np.frompyfunc(twice, 1, 1)(x)
+        with pytest.raises(TypeError):
+            special.jv(1, x, out=np.zeros(4))
+
+
+def test_bars_are_drawn() -> None:
+    """Matplotlib broadcasts our arrays with one of objects there."""
+    figures = pytest.importorskip("matplotlib.figure", reason="needs Matplotlib: pip install matplotlib")
+    import gpuxp as gp
+
+    bars = figures.Figure().subplots().bar(gp.arange(3), gp.asarray([1.0, 2.0, 4.0]))
+    assert [bar.get_height() for bar in bars] == [1.0, 2.0, 4.0]

@@ -19,6 +19,7 @@ OPERATORS = (
     operator.add, operator.sub, operator.mul, operator.truediv, operator.eq, operator.ne, operator.lt, operator.le,
     operator.gt, operator.ge,
 )  # fmt: skip
+BITS = (operator.floordiv, operator.mod, operator.and_, operator.or_, operator.xor, operator.lshift, operator.rshift)
 EXTREMES = {"b": (0, 1), "i": (-(1 << 62), -3, 0, 7), "u": (0, 5, 255), "f": (-1.5, 0.0, 3.0, numpy.inf, numpy.nan)}
 
 
@@ -31,7 +32,8 @@ def test_arithmetic_of_values_is_that_of_arrays(name: str) -> None:
         warnings.simplefilter("ignore")
         for other in ("bool", "int8", "int64", "uint8", "uint64", "float32", "float64"):
             theirs = numpy.array([0, 1, 3]).astype(other)
-            for fn in OPERATORS:
+            exact = numpy.result_type(name, other).kind in "biu"
+            for fn in (*OPERATORS, *BITS * exact):
                 if fn is operator.sub and name == other == "bool":
                     continue
                 grid = gpuxp.asarray(mine)[:, None], gpuxp.asarray(theirs)[None]
@@ -46,7 +48,7 @@ def test_arithmetic_of_values_is_that_of_arrays(name: str) -> None:
 @pytest.mark.parametrize("scalar", [0, 3, -1, 2.5, 1 << 70])
 @pytest.mark.parametrize("name", ["bool", "int8", "uint8", "int64", "float32", "float64", "complex64"])
 def test_values_and_python_scalars(name: str, scalar: Any) -> None:
-    for fn in OPERATORS:
+    for fn in (*OPERATORS, *BITS):
         for turned in (False, True):
 
             def program(xp: Any, fn: Any = fn, turned: bool = turned) -> Any:
