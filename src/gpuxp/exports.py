@@ -125,10 +125,10 @@ class _Holder:
 
 def _note(buffer: Buffer, holder: _Holder) -> None:
     """Remember an export for as long as its holder lives."""
-    exports = buffer.exports
-    if type(exports) is not set:
-        exports = buffer.exports = set()
-    exports.add(weakref.ref(holder, exports.discard))
+    with buffer.runtime.lock:  # another thread may be at it, too
+        if type(buffer.exports) is not set:
+            buffer.exports = set()
+        buffer.exports.add(weakref.ref(holder, buffer.exports.discard))
 
 
 def _locked(value: HostArray) -> HostArray:

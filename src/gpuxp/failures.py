@@ -36,10 +36,10 @@ def forget_errors(nodes: Sequence[Node]) -> None:
 
 def poison(nodes: Sequence[Node], error: BaseException) -> None:
     """Keep an error with all that some commands were to write, and say where it came from."""
+    for node in nodes:  # first, for memory may be too short to say anything
+        for view in node.outs:
+            view.buffer.error = error
     ops = ", ".join(dict.fromkeys(n.op for n in nodes))
     sites = ", ".join(dict.fromkeys("{}:{}".format(*n.site) for n in nodes if n.site))
     if not getattr(error, "__notes__", None):
         error.add_note(f"raised while gpuxp ran: {ops}" + (f" (recorded at {sites})" if sites else ""))
-    for node in nodes:
-        for view in node.outs:
-            view.buffer.error = error

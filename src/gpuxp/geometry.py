@@ -28,7 +28,7 @@ _OVERLAP_WORK = 100_000  # bound on the exact overlap search; past it two views 
 
 def _reserve() -> Any:
     """Map the void: as much address space as the machine grants, 4 TiB at best."""
-    for bits in range(42, 30, -1):
+    for bits in range(42, 29, -1):
         try:
             if hasattr(mmap, "PROT_READ"):
                 return mmap.mmap(-1, 1 << bits, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ)

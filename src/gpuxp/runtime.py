@@ -21,13 +21,14 @@ from .replay import Act, Scripts, Survey, bind, survey
 from .schedule import Plan, make_plan
 from .storage import Buffer, View, host_memory
 from .tape import Node, repeating
-from .threads import deferred_signals
+from .threads import deferred_signals, need_stack
 from .tracing import Trace
 
 _PLANS = 512  # plans kept
 _ALONE = 4  # so many flushes of one or two commands a kernel show that recording does not pay ...
 _LINKS = 2  # ... and so many operations on the last one's result that it does
 _PENDING_BYTES = 1 << 31  # memory that recorded commands may keep alive
+_FRAMES = 64  # of the stack, which a flush may need
 
 Array = np.ndarray[Any, Any]
 
@@ -112,35 +113,37 @@ class Runtime(Engine):
 
     def record(self, node: Node) -> None:
         """Append a command to the tape."""
-        shared = False
+        if not self.host_visible or config.debug:  # it may be needed: a device may be unable to do this
+            node.site = fallback.user_site()
         with self.lock:
-            epoch = self.epoch
-            for view in node.outs:
-                buffer = view.buffer
-                buffer.write_epoch = epoch
-                if buffer.foreign or buffer.exports:
-                    shared = shared or buffer.shared
-            for value in node.ins:
-                if type(value) is View:
-                    buffer = value.buffer
-                    if buffer.read_epoch != epoch and buffer.mem is not None:
-                        self.pending_bytes += buffer.nbytes
-                    buffer.read_epoch = epoch
+            epoch = 0
+            while epoch != self.epoch:  # once more if a finalizer, or a handler of signals, has read results meanwhile
+                epoch, shared = self.epoch, False
+                for view in node.outs:
+                    buffer = view.buffer
+                    buffer.write_epoch = epoch
                     if buffer.foreign or buffer.exports:
                         shared = shared or buffer.shared
-            if not self.host_visible or config.debug:  # it may be needed: a device may be unable to do this
-                node.site = fallback.user_site()
+                for value in node.ins:
+                    if type(value) is View:
+                        buffer = value.buffer
+                        if buffer.read_epoch != epoch and buffer.mem is not None:
+                            self.pending_bytes += buffer.nbytes
+                        buffer.read_epoch = epoch
+                        if buffer.foreign or buffer.exports:
+                            shared = shared or buffer.shared
             self.nodes.append(node)
             if self._busy:
                 return
-            if shared:
-                self.flush()
-                self.backend.sync()
-                for view in node.outs:  # the other library would see nothing of a failure
-                    if view.buffer.error is not None:
-                        raise again(view.buffer.error)
-            elif len(self.nodes) >= config.tape or (self.pending_bytes > _PENDING_BYTES and self._keeps_much()):
-                self.flush(repeating(self.nodes))
+            full = len(self.nodes) >= config.tape or (self.pending_bytes > _PENDING_BYTES and self._keeps_much())
+        if shared:
+            self.flush()
+            self.backend.sync()
+            for view in node.outs:  # the other library would see nothing of a failure
+                if view.buffer.error is not None:
+                    raise again(view.buffer.error)
+        elif full:
+            self.flush(repeating(self.nodes))
 
     def _keeps_much(self) -> bool:
         """Whether the tape keeps much memory that nobody else does; what is recorded itself has none yet."""
@@ -165,17 +168,27 @@ class Runtime(Engine):
 
     def flush(self, count: int | None = None) -> None:
         """Run every recorded command, or the first `count`."""
-        with self.lock:  # another thread may be at it: then wait
-            if self._busy:
-                raise RuntimeError("gpuxp: a finalizer asked for a result in the middle of a computation")
-            left = len(self.nodes) if count is None else count
-            while left and self.nodes:
-                with deferred_signals() as arrived:  # their handlers run at the end: they may raise, read or record
-                    left = self._flush(left, arrived)
+        need_stack(_FRAMES)
+        left = count
+        while left is None or left:
+            signals = deferred_signals()
+            try:
+                with self.lock:  # another thread may be at it: then wait
+                    if self._busy:
+                        raise RuntimeError("gpuxp: a finalizer asked for a result in the middle of a computation")
+                    if not self.nodes:
+                        return
+                    with signals as arrived:
+                        left = self._flush(len(self.nodes) if left is None else left, arrived)
+            finally:
+                signals.handle()  # without the lock, for they may wait for threads; they may raise, read or record, too
 
     def _flush(self, count: int, arrived: Sequence[int]) -> int:
         """Run the first commands until a signal arrives; return how many of them are left."""
-        nodes, rest, self.nodes, self._busy = self.nodes[:count], self.nodes[count:], [], True
+        self._busy = True  # from here on finalizers may record, but not read
+        nodes, self.nodes = self.nodes, []
+        rest = nodes[count:]
+        del nodes[count:]
         self.epoch += 1
         self.pending_bytes = 0
         self.counters["flushes"] += 1
@@ -183,11 +196,13 @@ class Runtime(Engine):
         left: Sequence[Node] = ()
         try:
             left = self._execute(nodes, rest, arrived)
+        except BaseException as error:  # which another thread raised in this one, say
+            poison(nodes, error)
+            raise
         finally:
-            recorded, self.nodes, self._busy = self.nodes, [], False  # by finalizers that ran meanwhile
             self._spare.clear()
             self._put_back([*left, *rest])
-            self.nodes, self.done = self.nodes + recorded, self.epoch - 1
+            self.done, self._busy = self.epoch - 1, False
         return len(left)
 
     def _execute(self, nodes: Sequence[Node], rest: Sequence[Node], arrived: Sequence[int]) -> Sequence[Node]:
@@ -213,14 +228,14 @@ class Runtime(Engine):
         return ()
 
     def _put_back(self, nodes: Sequence[Node]) -> None:
-        """Return commands that have not run to the tape."""
+        """Return commands that have not run to the tape, before those that finalizers recorded meanwhile."""
         for node in nodes:
-            self.nodes.append(node)
             for view in node.outs:
                 view.buffer.write_epoch = self.epoch
             for view in node.reads():
                 self.pending_bytes += view.buffer.nbytes
                 view.buffer.read_epoch = self.epoch
+        self.nodes[:0] = nodes
 
     def _scripted(self, nodes: Sequence[Node], found: Survey) -> list[Act]:
         """Return the acts of a tape that was not run before; a plan may be known all the same."""

@@ -156,34 +156,50 @@ class deferred_signals:  # noqa: N801 - used as a function
 
     __slots__ = ("arrived", "handlers")
 
+    def __init__(self) -> None:
+        self.arrived: list[int] = []
+        self.handlers: dict[int, Any] = {}
+
     def __enter__(self) -> list[int]:
         """Begin to collect signals; only the main thread handles any."""
-        self.arrived: list[int] = []
-        self.handlers: list[tuple[int, Any]] = []
         if threading.get_ident() == threading.main_thread().ident:
-            for number in _SIGNALS:
-                handler = _signal.getsignal(number)
-                if handler.__class__ is not int and handler is not None:  # else the system handles it
-                    self.handlers.append((number, handler))
-                    _signal.signal(number, self._note)
+            try:
+                for number in _SIGNALS:
+                    handler = _signal.getsignal(number)
+                    if handler.__class__ is not int and handler is not None:  # else the system handles it
+                        self.handlers[number] = handler
+                        _signal.signal(number, self._note)
+            except BaseException:  # of a handler that is still in its place
+                self.__exit__()
+                raise
         return self.arrived
 
     def _note(self, number: int, frame: Any) -> None:
         self.arrived.append(number)
 
     def __exit__(self, *_: object) -> None:
-        """Put the handlers back, and call those of what has arrived."""
-        for number, handler in self.handlers:
-            _signal.signal(number, handler)
-        if self.arrived:
-            _handle(self.arrived, dict(self.handlers))
-
-
-def _handle(arrived: list[int], handlers: dict[int, Any]) -> None:
-    """Call the handlers of what has arrived, all of them even if one raises."""
-    if arrived:
-        number = arrived.pop(0)
+        """Put the handlers back."""
         try:
-            handlers[number](number, sys._getframe())
-        finally:
-            _handle(arrived, handlers)
+            for number, handler in self.handlers.items():
+                _signal.signal(number, handler)
+        except BaseException:  # of one that is back
+            self.__exit__()
+            raise
+
+    def handle(self) -> None:
+        """Call the handlers of what has arrived, all of them even if one raises."""
+        while self.arrived:
+            number = self.arrived.pop(0)
+            try:
+                self.handlers[number](number, sys._getframe())
+            finally:
+                self.handle()
+
+
+def need_stack(frames: int) -> None:
+    """Raise `RecursionError` now if the stack has no room for so many frames: what it cuts short would be lost."""
+    try:
+        sys._getframe(sys.getrecursionlimit() - frames)
+    except ValueError:
+        return
+    raise RecursionError("maximum recursion depth exceeded: gpuxp needs some room to compute a result")

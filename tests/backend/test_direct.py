@@ -227,6 +227,21 @@ def test_what_cannot_be_made_is_tried_once() -> None:
     assert tried == [1]
 
 
+def test_what_was_interrupted_is_tried_again() -> None:
+    errors: list[BaseException] = [KeyboardInterrupt()]
+
+    def make() -> object:
+        if errors:
+            raise errors.pop()
+        return numpy.add
+
+    entry = Entry("a test", make, Counter())
+    with np.configure(tier="compiled"):
+        with pytest.raises(KeyboardInterrupt):
+            entry.wanted(10)
+        assert entry.wanted(10) is numpy.add
+
+
 def test_a_total_too_long_for_the_stack_is_a_kernel() -> None:
     x = np.ones(Direct.most + 1)
     before = RUNTIME.counters["kernels"]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpuxp import geometry
 from gpuxp.geometry import (
     CLASH,
     DISJOINT,
@@ -125,6 +126,20 @@ def test_rectangles_cover_a_range_in_order(shape: tuple[int, ...], data: Any) ->
     numbers = np.arange(size).reshape(shape)
     found = [n for box in rectangles(shape, low, high) for n in numbers[box].ravel().tolist()] if low < high else []
     assert found == list(range(low, high))
+
+
+def test_the_void_takes_what_the_machine_grants(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def mapped(_: int, size: int, **__: Any) -> Any:
+        asked.append(size)
+        if size > 1 << 30:
+            raise OSError("no room")
+        return size
+
+    monkeypatch.setattr("mmap.mmap", mapped)
+    assert geometry._reserve() == 1 << 30
+    assert asked == [1 << bits for bits in range(42, 29, -1)]
 
 
 def test_the_void_cannot_be_written() -> None:

@@ -58,6 +58,37 @@ def test_a_folder_that_cannot_be_made_is_no_error(tmp_path: Path) -> None:
         assert diskcache.read("k") is None
     with np.configure(cache="off"):
         assert diskcache.folder() is None
+    with np.configure(cache="~gpuxp-nobody/kernels"):
+        assert diskcache.folder() is None
+
+
+@pytest.mark.parametrize("home", [RuntimeError("no home"), "~/.cache/gpuxp"])
+def test_a_user_without_a_home_has_no_cache(home: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def folder_of(*_: object, **__: object) -> object:
+        if isinstance(home, Exception):
+            raise home
+        return home
+
+    monkeypatch.setattr("platformdirs.user_cache_dir", folder_of)
+    monkeypatch.chdir(tmp_path)
+    diskcache._folder.cache_clear()
+    try:
+        with np.configure(cache="user"):
+            diskcache.write("k", b"body")
+            assert diskcache.folder() is None
+    finally:
+        diskcache._folder.cache_clear()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_is_only_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    diskcache.write("k", b"body")
+
+    def refused(*_: object) -> None:
+        raise OSError("read-only file system")
+
+    monkeypatch.setattr("os.utime", refused)
+    assert diskcache.read("k") == b"body"
 
 
 def test_the_least_recently_used_go_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ class Crew:
         raw = library.malloc(STATE + _LINE)
         self.state = raw + -raw % _LINE
         self.reset()
-        self._code = build(render_crew(platform.machine()), RUN)
+        self._code = build(render_crew(platform.machine()), RUN, SPLIT, SERVE, STOP)
         self.address, self.split = self._code.address, self._code.at(SPLIT)
         self._run, self._serve, self._stop = (
             _Run(self.address), _Serve(self._code.at(SERVE)), _Serve(self._code.at(STOP))

@@ -46,8 +46,8 @@ class Entry:
 
     def _ensure(self) -> None:
         with compiling:
-            self._saved = -1
             self.made = attempt(self._make, lambda: self._name, self._counters)
+            self._saved = -1  # not if that was interrupted
 
 
 class Direct:

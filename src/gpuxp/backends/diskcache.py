@@ -32,16 +32,18 @@ def _folder(setting: str) -> Path | None:
     """Return the cache folder, made if need be; None where it cannot be private or is turned off."""
     if setting == "off":
         return None
-    if setting == "user":
-        import platformdirs
-
-        path = Path(platformdirs.user_cache_dir("gpuxp", appauthor=False)) / "kernels"
-    else:
-        path = Path(setting).expanduser().absolute()
     try:
+        if setting == "user":
+            import platformdirs
+
+            path = Path(platformdirs.user_cache_dir("gpuxp", appauthor=False)) / "kernels"
+        else:
+            path = Path(setting).expanduser().absolute()
+        if not path.is_absolute():  # a user without a home
+            return None
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return path if _is_private(path) else None
-    except OSError:
+    except (OSError, RuntimeError):  # which Python raises for a home that is not there
         return None
 
 
@@ -69,9 +71,10 @@ def read(key: str) -> bytes | None:
         if not _is_private(where):
             return None
         data = path.read_bytes()
-        os.utime(path)
     except OSError:
         return None
+    with contextlib.suppress(OSError):  # on a disk that is only read
+        os.utime(path)
     head = len(_MAGIC)
     body = data[head + 32 :]
     if data[:head] == _MAGIC and hashlib.sha256(body).digest() == data[head : head + 32]:

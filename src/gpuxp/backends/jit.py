@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import weakref
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -18,20 +19,18 @@ _ending: list[bool] = []  # not empty once the process ends
 class Code:
     """Machine code in memory, for as long as this object lives."""
 
-    def __init__(self, engine: Any, entry: str) -> None:
+    def __init__(self, engine: Any, entries: Sequence[str]) -> None:
         self._engine = engine
-        self._found: dict[str, int] = {}  # asking LLVM takes 10 microseconds
+        # found now: once the code has left, LLVM cannot be asked any more
+        self._found = {entry: int(engine.get_function_address(entry)) for entry in entries}
+        self.address = self._found[entries[0]]
         _alive.add(self)
         if _ending:
             self.leave()
-        self.address = self.at(entry)
 
     def at(self, entry: str) -> int:
         """Return the address of a function."""
-        found = self._found.get(entry)
-        if found is None:
-            found = self._found[entry] = int(self._engine.get_function_address(entry))
-        return found
+        return self._found[entry]
 
     def leave(self) -> None:
         """Let the code outlive this object: the process ends, and LLVM's library may go first."""
@@ -69,8 +68,8 @@ def _target() -> Any:
     return binding.Target.from_default_triple().create_target_machine(cpu=cpu, features=features, opt=3, jit=True)
 
 
-def build(text: str, entry: str = ENTRY) -> Code:
-    """Return the machine code of a module's function: from the cache, else compiled and cached."""
+def build(text: str, *entries: str) -> Code:
+    """Return the machine code of a module's functions: from the cache, else compiled and cached."""
     with compiling:
         binding, cpu, features = _llvm()
         key = diskcache.key_of(version(), binding.get_default_triple(), cpu, features, text)
@@ -81,7 +80,7 @@ def build(text: str, entry: str = ENTRY) -> Code:
         engine = binding.create_mcjit_compiler(binding.parse_assembly(""), _target())
         engine.add_object_file(binding.ObjectFileRef.from_data(found))
         engine.finalize_object()
-        return Code(engine, entry)
+        return Code(engine, entries or (ENTRY,))
 
 
 def _compiled(binding: Any, text: str) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from ..codegen.llvmjoint import PASS, WORDS, render_joint
+from ..codegen.llvmjoint import FINISH, PAIR, PASS, WORDS, render_joint
 from ..config import num_threads
 from ..geometry import address
 from .base import Arg, Held
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @lru_cache(maxsize=1)
 def code() -> Code:
     """Return the drivers; made by the compiling thread."""
-    return build(render_joint(), PASS)
+    return build(render_joint(), PASS, PAIR, FINISH)
 
 
 def fits(prepared: Prepared) -> bool:

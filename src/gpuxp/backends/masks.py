@@ -25,7 +25,7 @@ class Masked:
         if workers is None or threads < 2:
             raise Unsupported("one thread shares nothing")
         self._workers, self._threads = workers, threads
-        self._code = build(render_mask(itemsize), COUNT)
+        self._code = build(render_mask(itemsize), COUNT, COMPRESS, EXPAND)
 
     def select(self, mask: Array) -> Selected:
         """Count what a mask selects."""
