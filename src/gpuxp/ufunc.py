@@ -22,6 +22,7 @@ from .array import (
     settled,
     wrap,
 )
+from .config import config
 from .convert import as_operand, asarray, host_call, runtime_for
 from .dtypes import BOOL, DType
 from .errors import mixed_devices
@@ -125,17 +126,23 @@ class ufunc:  # noqa: N801 - NumPy's name
             return self._record_alike(*alike, args)
         runtime = runtime_for(self.__name__, args)
         operands = [a if type(a) is ndarray or type(a) in PYTHON_SCALARS else as_operand(a, runtime) for a in args]
-        direct = self._direct(operands)
+        direct = self._direct(runtime, operands)
         return self._record(runtime, operands, None, True, None, "same_kind", "K") if direct is None else direct
 
-    def _direct(self, operands: Sequence[Any]) -> ndarray | None:
+    def _direct(self, runtime: Runtime, operands: Sequence[Any]) -> ndarray | None:
         """Run small operands at once, by the same function that runs a tile."""
-        found = plain_operands(operands)
-        if found is None or too_large(found[1]):
+        if config.small and runtime.host_visible and all(type(o) in PYTHON_SCALARS for o in operands):
+            values = operands
+        else:
+            found = plain_operands(operands)
+            if found is None or too_large(found[1]):
+                return None
+            values = found[1]
+        result = quiet(apply_row, self.row, values)
+        if not isinstance(result, (np.generic, np.ndarray)):  # of a Python integer beyond 64 bits
             return None
-        runtime, values = found
         runtime.direct_calls += 1
-        return wrap(runtime, in_order(values, quiet(apply_row, self.row, values)))
+        return wrap(runtime, in_order(values, result))
 
     def resolve(self, operands: Sequence[Any], dtype: Any = None, casting: Any = "same_kind") -> tuple[DType, ...]:
         """Return the loop's dtypes for arrays and Python scalars, as NumPy decides them."""
