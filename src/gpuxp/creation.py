@@ -183,9 +183,9 @@ def arange(
         first, last = 0, first
     target = None if dtype is None else dtypes.check(dtype, "arange")
     runtime = runtime_of(device)
-    plain = type(first) is type(last) is type(by) is int and by
-    if plain and runtime.host_visible and runtime.at_once((last - first) // by):
-        return wrap(runtime, NUMPY.arange(first, last, by, target))
+    plain = by and {type(first), type(last), type(by)} <= {int, float} and runtime.host_visible
+    if plain and runtime.at_once((last - first) // by):
+        return wrap(runtime, quiet_call(np.arange, first, last, by, target))
     kinds = [np.asarray(v).dtype.type for v in (first, last, by)]
     probe = NUMPY.arange(kinds[0](0), kinds[1](0), kinds[2](1), target)  # NumPy decides, and refuses
     found = dtypes.check(probe.dtype, "arange")

@@ -433,6 +433,11 @@ def matmul(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> ndarra
     return into(result, out, "matmul")
 
 
+def is_product(a: Any, b: Any) -> bool:
+    """Whether the dot product of two operands is their matrix product, or that of vectors."""
+    return type(a) is ndarray is type(b) and 0 < a.ndim <= 2 and 0 < b.ndim <= 2
+
+
 def _matmul_shape(a: ndarray, b: ndarray) -> tuple[tuple[int, ...], DType]:
     target = np.matmul.resolve_dtypes((a.dtype, b.dtype, None))[-1]
     if not a.ndim or not b.ndim:

@@ -10,7 +10,7 @@ from . import combining, products
 from .array import ndarray
 from .convert import as_operand, host_call, runtime_for
 from .dtypes import NUMPY
-from .elementwise import matmul, outer
+from .elementwise import is_product, matmul, outer
 from .errors import LinAlgError
 from .manipulation import diagonal as _diagonal
 from .manipulation import matrix_transpose, moveaxis
@@ -233,12 +233,14 @@ def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> ndarray:
 
 def dot(a: Any, b: Any, out: Any = None) -> ndarray:
     """Return the dot product: of vectors, of matrices, or over the last and second-to-last axis."""
+    if is_product(a, b):
+        return matmul(a, b, out)
     runtime = runtime_for("dot", (a, b))
     x, y = as_operand(a, runtime), as_operand(b, runtime)
     if not x.ndim or not y.ndim:
         return into(UFUNCS["multiply"](x, y), out, "dot")
-    if x.ndim <= 2 and y.ndim <= 2:
-        return into(matmul(x, y), out, "dot")
+    if is_product(x, y):
+        return matmul(x, y, out)
     if _elsewhere(x):
         return into(products.tensordot(x, y, (-1, max(y.ndim - 2, 0))), out, "dot")
     return into(host_call("dot", np.dot, x, y), out, "dot")

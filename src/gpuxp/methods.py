@@ -169,6 +169,8 @@ def _host(name: str) -> Any:
 
 
 def _dot(self: ndarray, b: Any, out: Any = None) -> ndarray:
+    if elementwise.is_product(self, b):
+        return elementwise.matmul(self, b, out)
     from .linalg import dot  # a chapter that is loaded when it is asked for
 
     return dot(self, b, out)
