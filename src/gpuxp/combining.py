@@ -52,7 +52,10 @@ def there(a: Any) -> HostArray | None:
     if type(a) is not ndarray or config.small == 0:
         return None
     x = contents(a)
-    return x if x is not None and 0 < x.size <= max(config.small, config.middling) else None
+    if x is None:
+        return None
+    size = x.size
+    return x if 0 < size <= config.small or 0 < size <= config.middling else None
 
 
 def reduced(row: Elementwise, a: Any, axis: Axis, dtype: Any, keepdims: bool) -> ndarray | None:
@@ -242,7 +245,7 @@ def _total(row: Elementwise, runtime: Runtime, x: HostArray) -> Any:
 def _block(row: Elementwise, flat: HostArray) -> Any:
     """Combine at most a block: its rows of lanes in order, then the lanes."""
     if flat.size <= LANES:
-        return _halved(row, flat.copy())
+        return _halved(row, flat if flat.size <= _SCALARS else flat.copy())
     whole = flat.size // LANES * LANES
     lanes = row.ufunc.reduce(flat[:whole].reshape(-1, LANES), 0)
     if whole < flat.size:
