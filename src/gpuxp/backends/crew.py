@@ -29,7 +29,7 @@ _STEPS = 3  # instructions of the kernels for which `threads_for` counts element
 _LONG = 1 << 20  # elements x instructions that are worth waking the crew, before a job was ever measured
 _WAKE = 60e-6  # seconds of a job that may be worth waking the crew, some three times what that takes
 _LONGEST = 5e-3  # seconds from which it surely is
-_TURNS = 32  # runs of which one tries the other way
+_TURNS, _MOST = 32, 1024  # of so many runs one tries the other way; the more seldom, the oftener it was in vain
 
 
 class Crew:
@@ -143,7 +143,7 @@ class Job:
         self._worth = max(elements, work // _STEPS)  # in elements, as `threads_for` counts them
         self._wakes = work >= _LONG
         self._took = [0.0, 0.0]  # seconds of a run that wakes nobody, and of one that does; 0: not known
-        self._turn = _TURNS // 2
+        self._turn, self._turns = _TURNS // 2, _TURNS
 
     def run(self, context: int, units: int) -> None:
         """Run the code over all units."""
@@ -162,19 +162,22 @@ class Job:
 
     def _choose(self) -> bool:
         """Return whether to wake the crew: now and then what has not been better so far."""
-        self._turn = (self._turn + 1) % _TURNS
-        tries = self._turn == 0 and (self._took[1] < _LONGEST if self._wakes else self._took[0] > _WAKE)
+        self._turn += 1
+        if self._turn < self._turns:
+            return self._wakes
+        self._turn, self._turns = 0, min(2 * self._turns, _MOST)
+        tries = self._took[1] < _LONGEST if self._wakes else self._took[0] > _WAKE
         return self._wakes != tries
 
     def _learn(self, wakes: bool, seconds: float) -> None:
-        """Keep in mind what a run took; a single one may only have had to wait for a processor."""
+        """Keep in mind what a run takes; a long one may only have had to wait for a processor."""
         took = self._took
-        before = took[wakes] or seconds
-        took[wakes] = before + (min(seconds, 2 * before) - before) / 4
+        before = took[wakes]
+        took[wakes] = seconds if seconds < before or not before else before + (min(seconds, 2 * before) - before) / 4
         if took[0] > _WAKE:
             self._worth = max(self._worth, PARALLEL * num_threads())
-        if took[0] and took[1]:
-            self._wakes = took[1] < took[0]
+        if took[0] and took[1] and self._wakes != (took[1] < took[0]):
+            self._wakes, self._turns = not self._wakes, _TURNS
 
     def _run_in_pool(self, context: int, units: int, threads: int) -> None:
         numbers, tasks = itertools.count(), min(units, TASKS * threads)
