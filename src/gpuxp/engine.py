@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter, OrderedDict, deque
@@ -27,6 +28,7 @@ from .tracing import Trace
 
 _LAUNCHES = 2048  # compiled kernels kept
 _TOGETHER = 16  # acts that may become one pass
+_SOON = 1 << 16  # elements of a loop for which that is found out although its tape may never come again
 _LOGS = 32  # what compilers said of kernels that they refused
 _SPARE = 1 << 22  # bytes of a temporary whose memory the next one takes over
 
@@ -207,7 +209,11 @@ class Engine:
         if config.verify or config.debug:
             return 0
         joint = acts[first].joint or self._join(acts, first)
-        if not joint or not joint.ready():
+        if not joint:
+            return 0
+        need = joint.ready()
+        if need is None:
+            acts[first].joint = joint if joint.launches else False
             return 0
         members = acts[first : first + joint.launches]
         held = [[buffers[n] for n in act.buffers] for act in members]
@@ -216,13 +222,14 @@ class Engine:
         if any(buffers[n].foreign or buffers[n].exports for n in joint.written):  # it may be read by another name
             return 0
         try:
+            scratch = self.backend.alloc(need)
             for act, own in zip(members, held, strict=True):
                 for number, buffer in zip(act.buffers, own, strict=True):
                     if buffer.mem is None and number not in joint.temporaries:
                         self._provide(buffer)
         except MemoryError:  # the step that needs it says so
             return 0
-        joint.run(held, [[nodes[n].ins[place] for n, place in act.scalars] for act in members])
+        joint.run(scratch, held, [[nodes[n].ins[place] for n, place in act.scalars] for act in members])
         for act in members:
             assert act.loop is not None
             self.counters["kernels"] += 1
@@ -231,8 +238,10 @@ class Engine:
         return joint.launches
 
     def _join(self, acts: Sequence[Act], first: int) -> Joint | Literal[False]:
-        """Look whether some acts can be one pass; this is asked once."""
+        """Look whether some acts can be one pass; this is asked once, of small ones when they run again."""
         act, join = acts[first], self.backend.caps.joint
+        if act.launch is None and act.loop is not None and math.prod(act.loop.shape) < _SOON:
+            return False
         act.joint = False
         if join is not None:
             launches, neighbours = [], []

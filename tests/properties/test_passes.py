@@ -11,6 +11,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import gpuxp as np
+from gpuxp import engine
 from gpuxp.backends import crew, passes
 from gpuxp.devices import runtime_of
 
@@ -202,6 +203,54 @@ def test_a_failure_stays_with_what_depends_on_it(monkeypatch: pytest.MonkeyPatch
         with pytest.raises(MemoryError):
             np.evaluate(lost)
     numpy.testing.assert_allclose(numpy.asarray(softmax(np, x)), softmax(numpy, numpy.asarray(x)), rtol=1e-13)
+
+
+def test_without_memory_for_temporaries_a_kernel_runs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.asarray(numpy.random.default_rng(0).standard_normal((50, 8)))
+    np.evaluate(softmax(np, x))
+    refused: list[int] = []
+    real = RUNTIME.backend.alloc
+
+    def once(nbytes: int) -> Any:
+        if not refused:
+            refused.append(nbytes)
+            raise MemoryError("none left")
+        return real(nbytes)
+
+    before = row_passes()
+    with monkeypatch.context() as patch:
+        patch.setattr(RUNTIME.backend, "alloc", once)
+        found = softmax(np, x)
+        np.evaluate(found)
+    assert row_passes() == before + 1  # what is left then
+    assert refused[0] not in (0, 50 * 8, 50 * 8 * 8)
+    numpy.testing.assert_allclose(numpy.asarray(found), softmax(numpy, numpy.asarray(x)), rtol=1e-13)
+
+
+def chain(np: Any, x: Any) -> Any:
+    for _ in range(7):
+        x = x - x.max(-1, keepdims=True)
+    return x
+
+
+def test_looking_for_passes_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each launch is looked at once; none is as long as the interpreter runs them, or small tapes do not come again."""
+    seen: list[Any] = []
+    real = passes._each
+    monkeypatch.setattr(passes, "_each", lambda *launch: (seen.append(launch), real(*launch))[1])
+    x = np.asarray(numpy.random.default_rng(0).standard_normal((60, 7)))
+    with np.configure(tier="interpreter"):
+        for _ in range(3):
+            np.evaluate(chain(np, x))
+    assert not seen
+    monkeypatch.setattr(engine, "_SOON", 1000)
+    for length in (30, 31):
+        np.evaluate(chain(np, x[:length]))
+    assert not seen
+    before, kernels = row_passes(), RUNTIME.counters["kernels"]
+    np.evaluate(chain(np, x[:31]))
+    assert row_passes() == before + 1
+    assert len(seen) == RUNTIME.counters["kernels"] - kernels > 5
 
 
 MUTANTS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gpuxp as np
-from gpuxp import threads
+from gpuxp import engine, threads
 from gpuxp.backends import crew, pair, software
 from gpuxp.devices import runtime_of
 
@@ -21,7 +22,8 @@ COUNTERS = RUNTIME.backend.caps.counters
 
 
 def share_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have several threads work on the least of jobs."""
+    """Have several threads work on the least of jobs, and passes made of the least of launches."""
+    monkeypatch.setattr(engine, "_SOON", 0)
     monkeypatch.setattr(threads, "PARALLEL", 1)
     monkeypatch.setattr(crew, "_LONG", 0)
 
@@ -182,3 +184,37 @@ def test_rows_of_several_units(shape: tuple[int, ...], monkeypatch: pytest.Monke
             x[..., 1:-1] += x[..., :-2] * 2 - x[..., 2:]
         assert (numpy.asarray(u) == want).all()
     assert pairs() > before
+
+
+def _half(np: Any, u: Any, half: int) -> Any:
+    u.view("f4")[half::2][: len(u) - 1] = u[1:] * 2
+    return u
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_elements_of_other_sizes(half: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written is shorter than what is read: a band's first row may be all that its neighbour still reads."""
+    monkeypatch.setattr(crew.Job, "run", backwards)
+    monkeypatch.setattr(pair, "_BLOCK", 4)
+    u = numpy.random.default_rng(0).standard_normal(200)
+    before = pairs()
+    found = numpy.asarray(_half(np, np.asarray(u.copy()), half))
+    assert pairs() == before + 1
+    numpy.testing.assert_array_equal(found.view("i8"), _half(numpy, u, half).view("i8"))
+
+
+def test_what_is_kept_of_a_pass_is_small() -> None:
+    """Programs of many geometries do not fill the memory."""
+    u = np.ones((400, 1000))
+    tracemalloc.start()
+    try:
+        for n in range(900, 940):
+            heat(np, u[:, :n], 1)
+            np.evaluate(u)
+            if n == 905:
+                RUNTIME.backend.pool.clear()
+                before = tracemalloc.get_traced_memory()[0]
+        RUNTIME.backend.pool.clear()
+        assert tracemalloc.get_traced_memory()[0] < before + (1 << 20)
+    finally:
+        tracemalloc.stop()

@@ -77,14 +77,18 @@ class Neighbour(NamedTuple):
     shared: tuple[int, int] | None  # the only result, which the next launch alone reads: parameter here and there
 
 
-class Joint(NamedTuple):
+class Joint(Protocol):
     """Several launches that run as one pass over memory."""
 
-    launches: int  # how many
+    launches: int  # how many; 0: it was found that none can
     temporaries: frozenset[int]  # buffers that need no memory
     written: frozenset[int]  # buffers that must not be seen by others meanwhile
-    ready: Callable[[], bool]  # whether it can be done by now
-    run: Callable[[Sequence[Sequence[Held]], Sequence[Sequence[Any]]], None]
+
+    def ready(self) -> int | None:
+        """Return the bytes of memory that a run needs for its own use; None: it cannot be done yet, or never."""
+
+    def run(self, scratch: Any, held: Sequence[Sequence[Held]], scalars: Sequence[Sequence[Any]]) -> None:
+        """Run all, with that memory."""
 
 
 Staging = Callable[[int], np.ndarray[Any, Any]]  # gives bytes of the host's memory

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import math
-import threading
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..codegen.llvmjoint import FINISH, PAIR, PASS, WORDS, render_joint
 from ..config import num_threads
-from ..geometry import address
 from .base import Arg, Held
 from .crew import TASKS, Job
 from .jit import Code, build
 from .passes import Plan
-from .pool import aligned
 
 if TYPE_CHECKING:
     from .compiled import Prepared
@@ -63,22 +60,6 @@ def make_pass(prepared: Sequence[Prepared], plan: Plan) -> Pass | None:
     return Pass(prepared, plan) if all(map(fits, prepared)) else None
 
 
-class _Scratch(threading.local):
-    """The memory of temporaries of the passes that a thread starts, kept for the next one."""
-
-    def __init__(self) -> None:
-        self.memory = aligned(0)
-
-    def at(self, nbytes: int) -> int:
-        """Return the address of so much memory."""
-        if self.memory.nbytes < nbytes:
-            self.memory = aligned(nbytes)
-        return address(self.memory)
-
-
-_scratch = _Scratch()
-
-
 class Pass:
     """Launches that run together, block by block of rows; one thread at a time may do so."""
 
@@ -88,16 +69,16 @@ class Pass:
             temporaries = {p for p, a in enumerate(own) if a.mem in plan.temporaries}
             self._members.append(Member(launch, own, temporaries, each, stays))
         self._bands = min(TASKS * num_threads(), -(-plan.rows // plan.block))
-        self._share = plan.share
+        self.scratch = self._bands * plan.share  # bytes of memory that a run needs
         self._list = (ctypes.c_int64 * len(prepared))(*(m.address for m in self._members))
         words = (ctypes.addressof(self._list), len(prepared), plan.rows, self._bands, plan.block, 0, plan.share)
         self._context = (ctypes.c_int64 * len(words))(*words)
         elements = sum(launch.elements for launch in prepared)
         self._job = Job(code().address, elements, sum(launch.work for launch in prepared))
 
-    def run(self, held: Sequence[Sequence[Held]], scalars: Sequence[Sequence[Any]]) -> None:
+    def run(self, scratch: int, held: Sequence[Sequence[Held]], scalars: Sequence[Sequence[Any]]) -> None:
         """Run all kernels; the temporaries have no memory."""
         for member, own, given in zip(self._members, held, scalars, strict=True):
             member.fill(own, given)
-        self._context[5] = _scratch.at(self._bands * self._share)
+        self._context[5] = scratch
         self._job.run(ctypes.addressof(self._context), self._bands)

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..codegen.llvmjoint import FINISH, PAIR
 from ..config import num_threads
-from ..geometry import address, c_strides
+from ..geometry import c_strides
 from ..kernel import Kernel
 from .base import Arg, Held
 from .crew import Job
 from .joint import Member, code, fits
-from .pool import aligned
 
 if TYPE_CHECKING:
     from .compiled import Prepared
@@ -43,15 +42,16 @@ def reach(kernels: tuple[Kernel, Kernel], shape: Shape, args: Both, shared: Link
         if w.strides[0] <= 0 or any(_differs(args[1][p], w) for p in looks - {shared[1]}):
             return None
         inner = sum(abs(s) * (n - 1) for s, n in zip(w.strides[1:], shape[1:], strict=True))
-        span = inner + kernels[1].params[written].itemsize  # of a row, in bytes
-        for v in (args[0][p] for p in reads):
+        here = inner + kernels[1].params[written].itemsize  # of a row, in bytes
+        for p in reads:
+            v, there = args[0][p], inner + kernels[0].params[p].itemsize
             if v.mem != w.mem:
                 continue
             if v.strides != w.strides:
                 return None
             apart = v.offset - w.offset
-            behind = max(behind, -(-(span - apart) // w.strides[0]) - 1)
-            ahead = max(ahead, -(-(span + apart) // w.strides[0]) - 1)
+            behind = max(behind, -(-(here - apart) // w.strides[0]) - 1)
+            ahead = max(ahead, -(-(there + apart) // w.strides[0]) - 1)
     return behind, ahead
 
 
@@ -90,16 +90,17 @@ class Pair:
         self._width = math.prod(shape[1:]) * prepared[0].kernel.params[shared[0]].itemsize
         self.bands = min(_BANDS * num_threads(), shape[0] // (ahead + behind + 2 * block))
         share = -(-(ahead + 2 * behind + block) * self._width // 64) * 64
-        self._scratch = aligned(self.bands * share)
+        self.scratch = self.bands * share  # bytes of memory that a run needs
         words = (*(m.address for m in self._members), shape[0], self.bands, block, ahead, behind,
-                 address(self._scratch), share, self._width)  # fmt: skip
+                 0, share, self._width)  # fmt: skip
         self._context = (ctypes.c_int64 * len(words))(*words)
         work = sum(launch.work for launch in prepared)
         self._jobs = Job(code().at(PAIR), math.prod(shape), work), Job(code().at(FINISH), 0, 0)
 
-    def run(self, held: Sequence[Sequence[Held]], scalars: Sequence[Sequence[Any]]) -> None:
+    def run(self, scratch: int, held: Sequence[Sequence[Held]], scalars: Sequence[Sequence[Any]]) -> None:
         """Run both kernels; the temporary has no memory."""
         for member, own, given in zip(self._members, held, scalars, strict=True):
             member.fill(own, given)
+        self._context[7] = scratch
         for job in self._jobs:
             job.run(ctypes.addressof(self._context), self.bands)

@@ -8,7 +8,7 @@ that nobody else wants never leave it.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -70,55 +70,74 @@ def find(
 
     An argument's `mem` is its buffer's number; `dead` are the buffers that nothing uses after each launch.
     """
-    found = None
-    for count in range(2, len(kernels) + 1):
-        plan = _plan(kernels[:count], shapes[:count], args[:count], {b for own in dead[:count] for b in own})
-        if plan is None:
+    launches = list(zip(kernels, shapes, args, strict=True))
+    found = _Found(0, {}, ())
+    for number, (_, shape, own) in enumerate(launches):
+        if number and not any(arg.mem in found.uses for arg in own):
+            break  # it has nothing to do with the others
+        if number and shape[0] >= found.rows:
+            longer = found.with_launches(number, launches[number : number + 1])
+        else:  # the others' rows are longer now
+            longer = _Found(shape[0], {}, ()).with_launches(0, launches[: number + 1])
+        if longer is None:
             break
-        found = plan
-    return found
+        found = longer
+    count = len(found.each)
+    return found.plan(args[:count], {b for own in dead[:count] for b in own}) if count > 1 else None
 
 
-def _plan(
-    kernels: Sequence[Kernel], shapes: Sequence[Shape], args: Sequence[Sequence[Arg]], dead: Collection[int]
-) -> Plan | None:
-    rows = min(shape[0] for shape in shapes)
-    each = [_each(*m, rows) for m in zip(kernels, shapes, args, strict=True)] if rows >= _FEWEST else [0]
-    if not all(each):
-        return None
-    uses: dict[int, list[Use]] = {}
-    for number, (kernel, shape, own) in enumerate(zip(kernels, shapes, args, strict=True)):
-        if number and not any(arg.mem in uses for arg in own):
-            return None  # it has nothing to do with the others
-        read = {i.attr for i in kernel.body if i.op == "load"}
-        written = [*(p for p, _ in kernel.stores), *(r.param for r in kernel.reductions)]
-        for writes, params in ((False, sorted(read)), (True, written)):
-            for p in params:
-                row = _row(shape, own[p], kernel.params[p].itemsize, each[number], writes and p not in read)
-                uses.setdefault(own[p].mem, []).append(Use(number, writes, row))
-    if not all(map(_keeps_apart, uses.values())):
-        return None
-    touched = sum(max(u.row.high for u in users) - min(u.row.low for u in users) for users in uses.values())
-    if touched > _WIDEST:
-        return None
-    block = min(max(_BLOCK // touched, 1), -(-rows // num_threads()))
-    temporaries, share = {}, 0
-    for buffer, users in uses.items():
-        if buffer in dead and _is_temporary(users):
-            temporaries[buffer] = share
-            share += -(-users[0].row.period * block // ALIGNMENT) * ALIGNMENT
-    return Plan(
-        each=tuple(each), rows=rows, block=block, temporaries=temporaries, share=share,
-        args=tuple(
-            tuple(a._replace(offset=temporaries[a.mem] + a.offset - uses[a.mem][0].row.low)
-                  if a.mem in temporaries else a for a in own)
-            for own in args
-        ),
-        stays=tuple(
-            any(u.member != number for own in uses.values() if _writes(own, number) for u in own)
-            for number in range(len(kernels))
-        ),
-    )  # fmt: skip
+class _Found(NamedTuple):
+    """Launches that can be one pass."""
+
+    rows: int
+    uses: dict[int, list[Use]]  # of each buffer
+    each: tuple[int, ...]
+
+    def with_launches(self, first: int, launches: Sequence[tuple[Kernel, Shape, Sequence[Arg]]]) -> _Found | None:
+        """Return these and some more, or None if they cannot be one pass."""
+        each = [_each(*launch, self.rows) for launch in launches] if self.rows >= _FEWEST else [0]
+        if not all(each):
+            return None
+        uses, changed = dict(self.uses), set()
+        for number, (kernel, shape, own) in enumerate(launches):
+            read = {i.attr for i in kernel.body if i.op == "load"}
+            written = [*(p for p, _ in kernel.stores), *(r.param for r in kernel.reductions)]
+            for writes, params in ((False, sorted(read)), (True, written)):
+                for p in params:
+                    row = _row(shape, own[p], kernel.params[p].itemsize, each[number], writes and p not in read)
+                    buffer = own[p].mem
+                    uses[buffer] = [*uses.get(buffer, ()), Use(first + number, writes, row)]
+                    changed.add(buffer)
+        if not all(_keeps_apart(uses[buffer]) for buffer in changed) or _touched(uses) > _WIDEST:
+            return None
+        return _Found(self.rows, uses, (*self.each, *each))
+
+    def plan(self, args: Sequence[Sequence[Arg]], dead: Collection[int]) -> Plan:
+        """Return how the launches become a pass."""
+        rows, uses, each = self
+        block = min(max(_BLOCK // _touched(uses), 1), -(-rows // num_threads()))
+        temporaries, share = {}, 0
+        for buffer, users in uses.items():
+            if buffer in dead and _is_temporary(users):
+                temporaries[buffer] = share
+                share += -(-users[0].row.period * block // ALIGNMENT) * ALIGNMENT
+        return Plan(
+            each=each, rows=rows, block=block, temporaries=temporaries, share=share,
+            args=tuple(
+                tuple(a._replace(offset=temporaries[a.mem] + a.offset - uses[a.mem][0].row.low)
+                      if a.mem in temporaries else a for a in own)
+                for own in args
+            ),
+            stays=tuple(
+                any(u.member != number for own in uses.values() if _writes(own, number) for u in own)
+                for number in range(len(each))
+            ),
+        )  # fmt: skip
+
+
+def _touched(uses: Mapping[int, Sequence[Use]]) -> int:
+    """Return the bytes of a row of all buffers."""
+    return sum(max([u.row.high for u in users]) - min([u.row.low for u in users]) for users in uses.values())
 
 
 def _writes(uses: Iterable[Use], number: int) -> bool:

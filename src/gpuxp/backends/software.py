@@ -19,7 +19,7 @@ import numpy as np
 
 from ..config import config, num_threads
 from ..dtypes import SUPPORTED
-from ..geometry import address
+from ..geometry import address, start_of
 from ..kernel import Kernel
 from ..threads import current_pool, quiet, threads_for
 from .base import Arg, Caps, Held, Joint, Launch, Native, Neighbour, Placed
@@ -88,35 +88,7 @@ class SoftwareBackend:
     def _joint(self, launches: Sequence[Any], neighbours: Sequence[Neighbour]) -> Joint | None:
         """Return the first launches as one pass: an in-place stencil, or row by row."""
         count = next((n for n, launch in enumerate(launches) if type(launch) is not _Placed), len(launches))
-        # which parameters lie in one buffer is part of the geometry
-        args = [[a._replace(mem=b) for a, b in zip(p.args, n.buffers, strict=True)]
-                for p, n in zip(launches[:count], neighbours, strict=False)]  # fmt: skip
-        kernels, shared = [launch.kernel for launch in launches[:count]], neighbours[0].shared
-        make: Callable[[Sequence[Any]], Any]
-        if shared is not None:
-            if count < 2 or launches[0].shape != launches[1].shape or math.prod(launches[0].shape) < _PAIRED:
-                return None
-            count, temporaries, name = 2, {neighbours[0].buffers[shared[0]]}, "paired_launches"
-
-            def make(prepared: Sequence[Any]) -> Any:
-                from .pair import make_pair  # the compiler is there by now
-
-                return make_pair(prepared, args[:2], shared)
-
-        else:
-            plan = find(kernels, [p.shape for p in launches[:count]], args, [n.dead for n in neighbours])
-            if plan is None:
-                return None
-            count, temporaries, name = len(plan.each), set(plan.temporaries), "row_passes"
-
-            def make(prepared: Sequence[Any]) -> Any:
-                from .joint import make_pass
-
-                return make_pass(prepared, plan)
-
-        written = {own[p].mem for kernel, own in zip(kernels[:count], args, strict=False) for p in kernel.outputs}
-        together = _Together(launches[:count], make, self.caps.counters, name)
-        return Joint(count, frozenset(temporaries), frozenset(written), together.ready, together.run)
+        return _Together(launches[:count], neighbours[:count], self.caps.counters) if count > 1 else None
 
 
 class _TieredLaunch:
@@ -176,28 +148,73 @@ class _Placed:
 
 
 class _Together:
-    """Launches as one pass, from when all are compiled, if they can be: `make` knows, from what is compiled."""
+    """The first launches as one pass, from when they are compiled, if they can be: what is compiled knows that."""
 
-    def __init__(
-        self, launches: Sequence[_Placed], make: Callable[[Sequence[Any]], Any], counters: Counter[str], name: str
-    ) -> None:
-        self._launches, self._make, self._counters, self._name = launches, make, counters, name
+    def __init__(self, launches: Sequence[_Placed], neighbours: Sequence[Neighbour], counters: Counter[str]) -> None:
+        self._launches, self._neighbours, self._counters = launches, neighbours, counters
+        self._make: Callable[[Sequence[Any]], Any] | None = None
         self._pass: Any = None
+        self.launches = len(launches)
+        self.temporaries: frozenset[int] = frozenset()
+        self.written: frozenset[int] = frozenset()
 
-    def ready(self) -> bool:
-        """Tell whether all are compiled and can be one pass; what others wait for is compiled soon."""
-        if self._pass is None:
+    def ready(self) -> int | None:
+        """Return the bytes of memory that a run needs, if all are compiled and can be one pass.
+
+        What others wait for is compiled soon. Nothing is planned as long as the interpreter does it all.
+        """
+        if self._pass is None and (self._launches[0].ready() or self._launches[1].ready()):
+            if self._make is None:
+                self._find()
             found = [launch.ready() for launch in self._launches]
-            if None not in found:
-                self._pass = self._make(found) or False
-            elif any(found):
+            if self._make is None:
+                self.launches = 0
+            elif None not in found:
+                self._pass = self._make(found)
+                self.launches = len(found) if self._pass is not None else 0
+            else:
                 for launch in self._launches:
                     launch.hurry()
-        return bool(self._pass)
+        return None if self._pass is None else self._pass.scratch
 
-    def run(self, held: Sequence[Sequence[Held]], scalars: Sequence[Sequence[Any]]) -> None:
+    def _find(self) -> None:
+        """Look which launches can be one pass, and how that is made."""
+        # which parameters lie in one buffer is part of the geometry
+        args = [[a._replace(mem=b) for a, b in zip(p.args, n.buffers, strict=True)]
+                for p, n in zip(self._launches, self._neighbours, strict=True)]  # fmt: skip
+        first, shared = self._neighbours[0], self._neighbours[0].shared
+        if shared is not None:
+            shapes = [p.shape for p in self._launches[:2]]
+            if shapes[0] != shapes[1] or math.prod(shapes[0]) < _PAIRED:
+                return
+            count, temporaries, self._name = 2, {first.buffers[shared[0]]}, "paired_launches"
+
+            def make(prepared: Sequence[Any]) -> Any:
+                from .pair import make_pair  # the compiler is there by now
+
+                return make_pair(prepared, args[:2], shared)
+
+        else:
+            dead = [n.dead for n in self._neighbours]
+            plan = find([p.kernel for p in self._launches], [p.shape for p in self._launches], args, dead)
+            if plan is None:
+                return
+            count, temporaries, self._name = len(plan.each), set(plan.temporaries), "row_passes"
+
+            def make(prepared: Sequence[Any]) -> Any:
+                from .joint import make_pass
+
+                return make_pass(prepared, plan)
+
+        self._make, self._launches = make, self._launches[:count]
+        self.temporaries = frozenset(temporaries)
+        self.written = frozenset(
+            own[p].mem for launch, own in zip(self._launches, args, strict=False) for p in launch.kernel.outputs
+        )
+
+    def run(self, scratch: Array, held: Sequence[Sequence[Held]], scalars: Sequence[Sequence[Any]]) -> None:
         """Run all."""
-        self._pass.run(held, scalars)
+        self._pass.run(start_of(scratch), held, scalars)
         self._counters[self._name] += 1
         self._counters["compiled_launches"] += len(self._launches)
 
