@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import gpuxp as np
 from gpuxp import engine
-from gpuxp.backends import crew, passes
+from gpuxp.backends import crew, passes, tier
 from gpuxp.devices import runtime_of
 
 from .test_stencils import backwards, share_everything
@@ -251,6 +251,18 @@ def test_looking_for_passes_costs_little(monkeypatch: pytest.MonkeyPatch) -> Non
     np.evaluate(chain(np, x[:31]))
     assert row_passes() == before + 1
     assert len(seen) == RUNTIME.counters["kernels"] - kernels > 5
+
+
+def test_what_cannot_be_compiled_is_not_asked_about_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.asarray(numpy.random.default_rng(0).standard_normal((60, 7)).astype("f2"))
+    for _ in range(2):
+        np.evaluate(chain(np, x))
+    asked: list[Any] = []
+    real = tier.Tier.choose
+    monkeypatch.setattr(tier.Tier, "choose", lambda *given: (asked.append(given), real(*given))[1])
+    kernels = RUNTIME.counters["kernels"]
+    np.evaluate(chain(np, x))
+    assert len(asked) == RUNTIME.counters["kernels"] - kernels > 5
 
 
 MUTANTS = {

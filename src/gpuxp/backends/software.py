@@ -121,22 +121,22 @@ class _Placed:
         self._launch, self.shape, self.kernel = launch, shape, launch.tier.kernel
         self.offsets = [offset for offset, _ in places]
         self.args = [Arg(None, *place) for place in places]
-        self._ready: Any = None
+        self.compiled: Any = None  # what a launch has found
 
     def ready(self) -> Any:
         """Return compiled code, or None while the interpreter has to do it."""
-        if self._ready is None:
-            self._ready = self._launch.tier.choose(self.shape, self.args)
-        return self._ready
+        if self.compiled is None:
+            self.compiled = self._launch.tier.choose(self.shape, self.args)
+        return self.compiled
 
     def hurry(self) -> None:
         """Have the kernel compiled, whatever it has cost so far: others wait for it."""
-        if self._ready is None:
+        if self.compiled is None:
             self._launch.tier.spent(self.shape, self.args, HOT)
 
     def __call__(self, held: Sequence[Held], scalars: Sequence[Any]) -> None:
         """Run the kernel."""
-        ready = self._ready or self.ready()
+        ready = self.compiled or self.ready()
         if ready is not None:
             self._launch.counters["compiled_launches"] += 1
             ready(held, self.offsets, scalars)
@@ -157,13 +157,15 @@ class _Together:
         self.launches = len(launches)
         self.temporaries: frozenset[int] = frozenset()
         self.written: frozenset[int] = frozenset()
+        for launch in launches[:2]:
+            launch.ready()  # later they find it out by themselves
 
     def ready(self) -> int | None:
         """Return the bytes of memory that a run needs, if all are compiled and can be one pass.
 
         What others wait for is compiled soon. Nothing is planned as long as the interpreter does it all.
         """
-        if self._pass is None and (self._launches[0].ready() or self._launches[1].ready()):
+        if self._pass is None and (self._launches[0].compiled or self._launches[1].compiled):
             if self._make is None:
                 self._find()
             found = [launch.ready() for launch in self._launches]
