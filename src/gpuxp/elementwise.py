@@ -427,6 +427,8 @@ def matmul(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> ndarra
     if dtype is not None:
         a, b = (v.astype(dtypes.check(dtype), copy=False) for v in (a, b))
     shape, target = _matmul_shape(a, b)
+    if not runtime.host_visible:  # devices multiply matrices of one dtype
+        a, b = (v.astype(target, copy=False) for v in (a, b))
     result = library("matmul", multiply, [a, b], shape, target)
     if not shape:
         result._state = VALUE
