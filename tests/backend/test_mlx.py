@@ -511,7 +511,6 @@ def test_calls_that_mlx_lacks_go_to_the_host() -> None:
     for call, array, why in (
         (lambda x: x @ x, np.ones((2, 2), complex), "no complex128"),
         (gpuxp.sort, np.ones(3, complex), "no complex128"),
-        (lambda x: x @ x.astype("float32"), np.ones((2, 2)), "two dtypes"),
         (gpuxp.bitwise_or.accumulate, np.ones(3, int), "no running bitwise_or"),
         (gpuxp.median, np.ones(3), "no kernel of its own"),
     ):
@@ -520,6 +519,15 @@ def test_calls_that_mlx_lacks_go_to_the_host() -> None:
             np.asarray(call(x))
         with gpuxp.configure(fallback="allow"):
             assert np.array_equal(np.asarray(call(x)), np.asarray(call(gpuxp.asarray(array, device="cpu"))))
+
+
+def test_matrices_of_two_dtypes_are_multiplied_on_the_device() -> None:
+    x = gpuxp.asarray(np.arange(6.0).reshape(2, 3), device=DEVICE)
+    with gpuxp.configure(fallback="error"):
+        for dtype in ("float32", "int32", "bool"):
+            found = np.asarray(x @ x.astype(dtype).T)
+            assert found.dtype == np.float64
+            assert np.array_equal(found, np.asarray(x) @ np.asarray(x).astype(dtype).T)
 
 
 # MLX's own compiler
