@@ -1,4 +1,4 @@
-"""The tests that need the host, one list per backend: ``fallback-allowed-opencl.txt`` and so on, which may only shrink.
+"""The tests that need the host, one list per backend: ``fallback-allowed-opencl.txt`` and so on.
 
 A run under the fallback policy ``error`` fails a test wherever the host would have had to help. Those that are in the
 list are allowed to; a test that is not has lost its kernel.
@@ -18,7 +18,7 @@ _LAPACK = (
 )
 _RIGHTLY = re.compile(rf"linalg\.({'|'.join(_LAPACK.split())}):|.*: \S+ has no (float16|float64|complex64|complex128)$")
 HEAD = """# Tests of the array API suite that need the host on {kind}, and what the host does in them.
-# Made by `python -m conformance --device {device} --fallback error --write-list`. It may only shrink.
+# Made by `python -m conformance --device {device} --fallback error --write-list`. LAPACK's part may only shrink; which tests draw a dtype is chance.
 """
 
 
