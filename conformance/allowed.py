@@ -18,8 +18,7 @@ _LAPACK = (
 )
 _RIGHTLY = re.compile(rf"linalg\.({'|'.join(_LAPACK.split())}):|.*: \S+ has no (float16|float64|complex64|complex128)$")
 HEAD = """# Tests of the array API suite that need the host on {kind}, and what the host does in them.
-# Made by `python -m conformance --device {device} --fallback error --write-list`.
-# LAPACK's part may only shrink; which tests draw a dtype that the device lacks is chance.
+# Made by `python -m conformance --device {device} --fallback error --write-list`; which tests draw a dtype is chance.
 """
 
 

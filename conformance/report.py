@@ -59,7 +59,7 @@ def _lists(results: list[dict[str, Any]]) -> list[str]:
                 f"([{path.name}](../conformance/{path.name}))"
             )
     if lines:
-        lines.insert(0, "Tests that need the host, which `GPUXP_FALLBACK=error` forbids (which draw a dtype is chance):\n")
+        lines.insert(0, "Tests that need the host, which `GPUXP_FALLBACK=error` forbids (chance picks their dtypes):\n")
         lines.append("")
     return lines
 
