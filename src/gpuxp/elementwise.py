@@ -16,12 +16,11 @@ from .convert import as_operand, asarray, host_call, library, runtime_for
 from .creation import zeros_like
 from .dtypes import DType
 from .geometry import broadcast_shapes, ghost
-from .gram import multiply
 from .manipulation import concatenate, ravel
 from .operators import divmod_
 from .reductions import all as all_
 from .small import plain_operands
-from .threads import leave_cores, quiet, quiet_call
+from .threads import quiet, quiet_call
 from .ufunc import UFUNCS, into, select
 
 U = UFUNCS
@@ -417,8 +416,7 @@ def matmul(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> ndarra
             if x.size <= small >= y.size:
                 product = quiet_call(np.matmul, x, y)
             elif math.prod(x.shape[:-1]) * math.prod(y.shape[1:]) <= small:
-                leave_cores()
-                product = quiet(multiply, x, y)
+                product = quiet(runtime.multiply, x, y)
         if product is not None:
             result = adopted(runtime, product)
             return result if out is None else into(result, out, "matmul")
@@ -429,7 +427,7 @@ def matmul(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> ndarra
     shape, target = _matmul_shape(a, b)
     if not runtime.host_visible:  # devices multiply matrices of one dtype
         a, b = (v.astype(target, copy=False) for v in (a, b))
-    result = library("matmul", multiply, [a, b], shape, target)
+    result = library("matmul", runtime.multiply, [a, b], shape, target)
     if not shape:
         result._state = VALUE
     return into(result, out, "matmul")

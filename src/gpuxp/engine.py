@@ -17,6 +17,7 @@ from .config import config
 from .errors import ForkError, Unsupported
 from .failures import again, forget_errors, poison, raise_errors
 from .geometry import Ghost, Shape
+from .gram import Multiplication
 from .inspecting import expect, report
 from .kernel import Kernel
 from .replay import Act, bind
@@ -294,7 +295,8 @@ class Engine:
                 return
             fallback.on_host(self.name, node.op, reason, node.site)
         arrays = [self._contents(v) if type(v) is View else v for v in node.ins]
-        leave_cores()
+        if type(node.fn) is not Multiplication:  # which may work on them
+            leave_cores()
         self.fill_by(node.outs[0], node.fn, arrays)
 
     def _call_native(self, node: Node) -> str:

@@ -17,6 +17,7 @@ from .dtypes import DType
 from .engine import Engine, operand
 from .failures import again, poison
 from .geometry import Shape, key_of, placed
+from .gram import Multiplication
 from .replay import Act, Scripts, Survey, bind, survey
 from .schedule import Plan, make_plan
 from .storage import Buffer, View, host_memory
@@ -39,6 +40,7 @@ class Runtime(Engine):
     def __init__(self, name: str, backend: Backend) -> None:
         super().__init__(name, backend)
         self.direct = backend.caps.direct
+        self.multiply = Multiplication(self.direct)
         self.nodes: list[Node] = []
         self.done = 0  # the last epoch whose commands have run
         self.pending_bytes = 0

@@ -18,6 +18,7 @@ from time import perf_counter
 from ..codegen.llvmcrew import FUNCTIONS, RUN, SERVE, SPLIT, STATE, STOP, place_of, render_crew
 from ..config import num_threads
 from ..threads import PARALLEL, current_pool, idle, threads_for
+from .choice import Choice
 from .jit import build
 
 _Run = ctypes.CFUNCTYPE(None, *(ctypes.c_void_p,) * 3, *(ctypes.c_int64,) * 4)
@@ -29,7 +30,6 @@ _STEPS = 3  # instructions of the kernels for which `threads_for` counts element
 _LONG = 1 << 20  # elements x instructions that are worth waking the crew, before a job was ever measured
 _WAKE = 60e-6  # seconds of a job that may be worth waking the crew, some three times what that takes
 _LONGEST = 5e-3  # seconds from which it surely is
-_TURNS, _MOST = 32, 1024  # of so many runs one tries the other way; the more seldom, the oftener it was in vain
 
 
 class Crew:
@@ -141,9 +141,7 @@ class Job:
     def __init__(self, code: int, elements: int, work: int) -> None:
         self._code, self._function = code, _Code(code)
         self._worth = max(elements, work // _STEPS)  # in elements, as `threads_for` counts them
-        self._wakes = work >= _LONG
-        self._took = [0.0, 0.0]  # seconds of a run that wakes nobody, and of one that does; 0: not known
-        self._turn, self._turns = _TURNS // 2, _TURNS
+        self._wakes = Choice(work >= _LONG)
 
     def run(self, context: int, units: int) -> None:
         """Run the code over all units."""
@@ -152,32 +150,17 @@ class Job:
         if workers is None and threads > 1:
             self._run_in_pool(context, units, threads)
             return
-        wakes = threads > 1 and self._choose()
+        took = self._wakes.took
+        tries = took[1] < _LONGEST if self._wakes.second else took[0] > _WAKE
+        wakes = threads > 1 and self._wakes.choose(tries)
         begun = perf_counter()
         if workers is None:
             self._function(context, 0, units)
         else:
             workers.run(self._code, context, units, min(units, TASKS * threads), threads, wakes)
-        self._learn(wakes, perf_counter() - begun)
-
-    def _choose(self) -> bool:
-        """Return whether to wake the crew: now and then what has not been better so far."""
-        self._turn += 1
-        if self._turn < self._turns:
-            return self._wakes
-        self._turn, self._turns = 0, min(2 * self._turns, _MOST)
-        tries = self._took[1] < _LONGEST if self._wakes else self._took[0] > _WAKE
-        return self._wakes != tries
-
-    def _learn(self, wakes: bool, seconds: float) -> None:
-        """Keep in mind what a run takes; a long one may only have had to wait for a processor."""
-        took = self._took
-        before = took[wakes]
-        took[wakes] = seconds if seconds < before or not before else before + (min(seconds, 2 * before) - before) / 4
+        self._wakes.learn(wakes, perf_counter() - begun)
         if took[0] > _WAKE:
             self._worth = max(self._worth, PARALLEL * num_threads())
-        if took[0] and took[1] and self._wakes != (took[1] < took[0]):
-            self._wakes, self._turns = not self._wakes, _TURNS
 
     def _run_in_pool(self, context: int, units: int, threads: int) -> None:
         numbers, tasks = itertools.count(), min(units, TASKS * threads)

@@ -16,6 +16,7 @@ from ..dtypes import FLOAT64, DType
 from ..errors import Unsupported
 from ..threads import PARALLEL, compiling
 from ..vectormath import Vectorised
+from .product import Products
 from .tier import HOT, attempt, compile_later
 
 _CALL, _ELEMENT, _FOLDED = 5e-6, 3e-10, 3e-9  # seconds that a use saves, about: a call, an element, one along an axis
@@ -57,6 +58,7 @@ class Direct:
 
     def __init__(self, counters: Counter[str]) -> None:
         self._counters = counters
+        self.products = Products(counters)
         self._entries: dict[tuple[Any, ...], Entry] = {}
 
     def total(self, op: str, dtype: DType) -> Entry:

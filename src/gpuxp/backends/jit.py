@@ -55,6 +55,11 @@ def _llvm() -> tuple[Any, str, str]:
     return binding, binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
 
 
+def features() -> dict[str, bool]:
+    """Return what this processor can do, by LLVM's names."""
+    return dict(_llvm()[0].get_host_cpu_features())
+
+
 def version() -> str:
     """Return the compiler's version."""
     import llvmlite
