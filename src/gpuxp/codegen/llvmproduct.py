@@ -23,6 +23,7 @@ CONTEXT = (
 )  # fmt: skip
 CHUNK = 64  # rows of `a` that stay in the second-level cache while panels of `b` pass
 _ACROSS = 3  # vectors of a tile
+_FEW = 2  # tiles of rows, for which `b` is not worth being packed
 
 
 class Tile(NamedTuple):
@@ -169,20 +170,25 @@ def render_product(dtype: DType, tile: Tile) -> str:
     def new() -> _Function:
         return _Function(dtype, tile)
 
-    parts = [_tile(new(), across) for across in range(1, _ACROSS + 1)]
+    parts = [_tile(new(), rows, across) for rows in _heights(tile) for across in range(1, _ACROSS + 1)]
     return "\n".join([*parts, _pack_rows(new()), _pack_columns(new()), _pack_a(new()), _part(new()), _bands(new()),
                       new().declarations()])  # fmt: skip
 
 
-def _tile(f: _Function, across: int) -> str:
-    """Write what multiplies a tile: its rows' addresses are in a list, its panel of `b` is packed."""
-    rows, size, lanes = f.tile.rows, f.size, f.tile.lanes
+def _heights(tile: Tile) -> tuple[int, int]:
+    """Return how many rows tiles have: half of them where more would only be repeated."""
+    return tile.rows // 2, tile.rows
+
+
+def _tile(f: _Function, rows: int, across: int) -> str:
+    """Write what multiplies a tile: its rows' addresses are in a list, its columns are whole vectors of `b`."""
+    size, lanes = f.size, f.tile.lanes
     starts = [f.emit(f"load ptr, ptr {f.at('%rows', str(8 * r))}") for r in range(rows)]
     sums = [[f.variable(f.vector, "zeroinitializer") for _ in range(across)] for _ in range(rows)]
 
     def term(k: str) -> None:
         along = f.mul(k, "%term")
-        from_b = f.by("%b", k, across * lanes * size)
+        from_b = f.by("%b", k, "%step")
         right = [f.emit(f"load {f.vector}, ptr {f.at(from_b, str(j * lanes * size))}, align 1") for j in range(across)]
         for start, row in zip(starts, sums, strict=True):
             left = f.splat(f.emit(f"load {f.kind}, ptr {f.at(start, along)}, align 1"), f.kind)
@@ -193,20 +199,23 @@ def _tile(f: _Function, across: int) -> str:
     f.upto("0", "%terms", 1, term)
     last, nought = f.first("%last"), f.splat("%nought", f.kind)
     full = f"<{', '.join(['i1 true'] * lanes)}>"
-    for r, row in enumerate(sums):
 
-        def write(r: int = r, row: list[str] = row) -> None:
-            to = f.by("%c", str(r), "%row.c")
-            for j, total in enumerate(row):
-                at, mask = f.at(to, str(j * lanes * size)), last if j == across - 1 else full
-                kept = f.emit(f"select i1 %first, {f.mask} zeroinitializer, {f.mask} {mask}")
-                before, found = f.masked_load(at, kept, others=nought), f.emit(f"load {f.vector}, ptr {total}")
-                f.masked_store(f.emit(f"fadd {f.vector} {before}, {found}"), at, mask)
+    def write(adds: bool) -> None:
+        for r, row in enumerate(sums):
 
-        f.when(f.emit(f"icmp slt i64 {r}, %count"), write)
+            def vectors(r: int = r, row: list[str] = row) -> None:
+                to = f.by("%c", str(r), "%row.c")
+                for j, total in enumerate(row):
+                    at, mask = f.at(to, str(j * lanes * size)), last if j == across - 1 else full
+                    before, found = f.masked_load(at, mask) if adds else nought, f.emit(f"load {f.vector}, ptr {total}")
+                    f.masked_store(f.emit(f"fadd {f.vector} {before}, {found}"), at, mask)
+
+            f.when(f.emit(f"icmp slt i64 {r}, %count"), vectors)
+
+    f.when("%first", lambda: write(False), lambda: write(True))
     return f.text(
-        f"tile{across}",
-        "ptr %rows, i64 %term, ptr %b, ptr %c, i64 %row.c, i64 %terms, i64 %count, i64 %last, i1 %first, "
+        f"tile{rows}x{across}",
+        "ptr %rows, i64 %term, ptr %b, i64 %step, ptr %c, i64 %row.c, i64 %terms, i64 %count, i64 %last, i1 %first, "
         f"{f.kind} %nought",
     )
 
@@ -315,12 +324,17 @@ def _part(f: _Function) -> str:
     lists = f.variable(f"[{tile.rows} x ptr]", "zeroinitializer")
     unit_a = f.emit(f"icmp eq i64 {x['term.a']}, {size}")
     unit_b = f.emit(f"icmp eq i64 {x['column.b']}, {size}")
+    few = f.emit(f"icmp sle i64 %rows, {_FEW * tile.rows}")
     store_a = f.at("%scratch", x["packed.a"])
 
     def columns(n0: str) -> None:
         width = f.smaller(f.binary("sub", "%columns", n0), tile.chunk)
         vectors = f.above(width, tile.lanes)
         panels = f.above(vectors, _ACROSS)
+        # what is read about as often as packing would read it stays where it is
+        plain_a = f.emit(f"or i1 {unit_a}, {f.emit(f'icmp sle i64 {panels}, 1')}")
+        whole = f.emit(f"icmp eq i64 {f.mul(vectors, str(tile.lanes))}, {width}")
+        plain_b = f.emit(f"and i1 {unit_b}, {f.emit(f'and i1 {few}, {whole}')}")
         before = f.variable("i64", "0")
         c_chunk = f.by("%c", n0, size)
         b_chunk = f.by("%b", n0, x["column.b"])
@@ -349,20 +363,24 @@ def _part(f: _Function) -> str:
 
                 f.when(unit_b, packing("rows", "term.b"), packing("columns", "column.b"))
 
-            f.upto("0", panels, 1, pack)
+            f.when(plain_b, lambda: None, lambda: f.upto("0", panels, 1, pack))
 
             def chunk(i0: str) -> None:
                 some = f.smaller(f.binary("sub", "%rows", i0), CHUNK)
                 a_chunk = f.by(a_block, i0, x["row.a"])
-                f.when(unit_a, lambda: None, lambda: f.do(
+                f.when(plain_a, lambda: None, lambda: f.do(
                     f"call void @pack_a(ptr {a_chunk}, ptr {store_a}, i64 {x['term.a']}, i64 {terms}, i64 {some})"
                 ))  # fmt: skip
 
                 def panel(p: str) -> None:
                     v, count, valid = panel_of(p)
                     last = f.binary("sub", valid, f.mul(f.binary("sub", count, 1), str(tile.lanes)))
-                    b_panel = f.by("%scratch", v, column_bytes)
-                    c_panel = f.by(c_chunk, f.mul(v, str(tile.lanes)), size)
+                    ahead = f.mul(v, str(tile.lanes * size))
+                    packed_b, own_b = f.by("%scratch", v, column_bytes), f.at(b_block, ahead)
+                    b_panel = f.emit(f"select i1 {plain_b}, ptr {own_b}, ptr {packed_b}")
+                    wide = f.mul(count, str(tile.lanes * size))
+                    step = f.emit(f"select i1 {plain_b}, i64 {x['term.b']}, i64 {wide}")
+                    c_panel = f.at(c_chunk, ahead)
 
                     def rows(i: str) -> None:
                         valid_rows = f.smaller(f.binary("sub", some, i), tile.rows)
@@ -370,16 +388,24 @@ def _part(f: _Function) -> str:
                         packed = f.by(store_a, f.mul(i, terms), size)
                         for r in range(tile.rows):  # beyond the last row, which is not stored, that one again
                             plain = f.by(a_chunk, f.add(i, f.smaller(str(r), lowest)), x["row.a"])
-                            start = f.emit(f"select i1 {unit_a}, ptr {plain}, ptr {f.at(packed, str(r * size))}")
+                            start = f.emit(f"select i1 {plain_a}, ptr {plain}, ptr {f.at(packed, str(r * size))}")
                             f.do(f"store ptr {start}, ptr {f.at(lists, str(8 * r))}")
-                        term = f.emit(f"select i1 {unit_a}, i64 {size}, i64 {tile.rows * size}")
+                        term = f.emit(f"select i1 {plain_a}, i64 {x['term.a']}, i64 {tile.rows * size}")
                         to = f.by(c_panel, f.add(i0, i), x["row.c"])
-                        for across in range(1, _ACROSS + 1):
-                            call = (f"call void @tile{across}(ptr {lists}, i64 {term}, ptr {b_panel}, ptr {to}, "
-                                    f"i64 {x['row.c']}, i64 {terms}, i64 {valid_rows}, i64 {last}, "
-                                    f"i1 {is_first}, {f.kind} {x['nought']})")  # fmt: skip
-                            fits = f.emit(f"icmp eq i64 {count}, {across}")
-                            f.when(fits, lambda call=call: f.do(call))  # type: ignore[misc]
+                        half = f.emit(f"icmp sle i64 {valid_rows}, {tile.rows // 2}")
+                        high = f.emit(f"select i1 {half}, i64 0, i64 {_ACROSS}")
+                        end = f.name()
+                        kinds = [(rows, across) for rows in _heights(tile) for across in range(1, _ACROSS + 1)]
+                        labels = [f.name() for _ in kinds]
+                        cases = " ".join(f"i64 {n + 1}, label %{label}" for n, label in enumerate(labels))
+                        f.do(f"switch i64 {f.add(high, count)}, label %{end} [ {cases} ]")
+                        for (height, across), label in zip(kinds, labels, strict=True):
+                            f.label(label)
+                            f.do(f"call void @tile{height}x{across}(ptr {lists}, i64 {term}, ptr {b_panel}, "
+                                 f"i64 {step}, ptr {to}, i64 {x['row.c']}, i64 {terms}, i64 {valid_rows}, "
+                                 f"i64 {last}, i1 {is_first}, {f.kind} {x['nought']})")  # fmt: skip
+                            f.do(f"br label %{end}")
+                        f.label(end)
 
                     f.upto("0", some, tile.rows, rows)
 
