@@ -276,11 +276,11 @@ def _before(a: ndarray, b: ndarray) -> ndarray:
 def extreme_place(name: str, x: ndarray, axis: int) -> ndarray:
     """Return the index of the first smallest or largest element, or of the first NaN, along an axis."""
     n = x.shape[axis]
+    numbers = count(x._runtime, n)  # first: its loop has another shape, and would part the others
     best = UFUNCS[name].reduce(x, axis=axis, keepdims=True)
     hit = x == best
     if x.dtype.kind in "fc":
         hit = hit | (x != x)
-    numbers = count(x._runtime, n)
     line = view_of(numbers, numbers._ghost.reshape((n,) + (1,) * (x.ndim - axis - 1)))
     return UFUNCS["minimum"].reduce(select(hit, line, n), axis=axis)
 

@@ -37,7 +37,7 @@ def layout_of(kernel: Kernel, shape: Shape, args: Sequence[Arg]) -> Layout:
     """Return the layout of a launch."""
     results = {r.param for r in kernel.reductions}
     few = _few(kernel, shape)
-    columns = few > 0 or (bool(results) and _by_columns(kernel, shape, args))
+    columns = bool(results) and (few > 0 or _by_columns(kernel, shape, args))
     inner = kernel.kept - 1 if columns else kernel.ndim - 1
     kinds = []
     for param, (arg, dtype) in enumerate(zip(args, kernel.params, strict=True)):
@@ -45,14 +45,16 @@ def layout_of(kernel: Kernel, shape: Shape, args: Sequence[Arg]) -> Layout:
             kinds.append("r")
             continue
         stride, size = arg.strides[inner], dtype.itemsize
-        row = few > 1 and (stride, arg.strides[-1]) == (few * size, size)
+        row = columns and few > 1 and (stride, arg.strides[-1]) == (few * size, size)
         kinds.append("p" if row else "c" if stride == size else "s" if stride else "0")
-    return Layout("".join(kinds), columns, not results, few)
+    return Layout("".join(kinds), columns, not (results or few), few)
 
 
 def _few(kernel: Kernel, shape: Shape) -> int:
-    """Return how many elements are reduced if they are worth code of their own, else 0."""
-    if not kernel.reductions or kernel.ndim != kernel.kept + 1 or kernel.kept == 0 or shape[-2] < _FEW:
+    """Return how many elements a row has, or how many are reduced, if they are worth code of their own, else 0."""
+    if kernel.ndim < 2 or shape[-2] < _FEW:
+        return 0
+    if kernel.reductions and (kernel.ndim != kernel.kept + 1 or kernel.kept == 0):
         return 0
     if shape[-1] > _UNROLLED or shape[-1] * len(kernel.body) > _LONGEST:
         return 0

@@ -42,6 +42,11 @@ class Mapper(Writer):
     def loops(self) -> None:
         """Write the loops over the pieces."""
         last = self.kernel.ndim - 1
+        if self.layout.few:
+            self._units(lambda row: self.body(
+                self._moved(self._bases(), self._split(row, range(last))), str(self.layout.few), "0", last
+            ))  # fmt: skip
+            return
         extent = self.shape[last]
         pieces = self.emit(f"udiv i64 {self.add(extent, self.emit(f'sub i64 {self.step}, 1'))}, {self.step}")
 

@@ -211,7 +211,7 @@ class Reducer(Writer):
         a, b = self.load(part, memory, width=width), self.load(part, high, width=width)
         self.store(part, self._combine(op, part, a, b, width), memory, width=width)
 
-    def _halve_some(self, lanes: str, count: str) -> None:
+    def _halve_some(self, lanes: str, count: str, pitch: str) -> None:
         for power in range((LANES // 2).bit_length() - 1, -1, -1):
             apart = 1 << power
             run, end = self.name(), self.name()
@@ -219,11 +219,11 @@ class Reducer(Writer):
             some = self.emit(f"icmp sgt i64 {left}, 0")
             self.do(f"br i1 {some}, label %{run}, label %{end}")
             self.label(run)
-            self._halve(self.least(left, str(apart)), str(apart), count)
+            self._halve(self.least(left, str(apart)), str(apart), count, pitch)
             self.do(f"br label %{end}")
             self.label(end)
 
-    def _halve(self, turns: str, apart: str, count: str | None) -> None:
+    def _halve(self, turns: str, apart: str, count: str | None, pitch: str = "") -> None:
         """Combine `turns` lanes with those `apart` further on; in columns, `count` elements of each."""
 
         def point(place: str, other: str, group: str) -> None:
@@ -240,7 +240,7 @@ class Reducer(Writer):
             self.group = own
 
         def row(n: str) -> None:
-            low, high = self.mul(n, self.step), self.mul(self.add(n, apart), self.step)
+            low, high = self.mul(n, pitch), self.mul(self.add(n, apart), pitch)
 
             def column(c: str) -> None:
                 group = self.begin_group()
@@ -279,8 +279,28 @@ class Reducer(Writer):
             first = self.emit(f"icmp ult i64 {r}, {LANES}")
             self.body(here, count, "0", inner, self._into_lanes(first, lambda i: self.add(lane, i)))
 
-        self.loop(length, row)
-        self._halve_some(lanes, count)
+        def lanes_of_rows(number: str) -> None:
+            r = self.mul(number, str(LANES))
+            here = self._moved(pointers, {self.reduced[0]: self.add(start, r)})
+            some = self.mul(self.least(self.emit(f"sub i64 {length}, {r}"), str(LANES)), count)
+            first = self.emit(f"icmp eq i64 {number}, 0")
+            self.body(here, some, "0", inner, self._into_lanes(first, lambda i: i))
+
+        pitch = self.step  # from the elements of a lane to those of the next
+        solid = self._solid(count)
+        if solid is None:
+            self.loop(length, row)
+        else:
+            pitch = self.emit(f"select i1 {solid}, i64 {count}, i64 {pitch}")
+            groups = self.emit(f"udiv i64 {self.add(length, str(LANES - 1))}, {LANES}")
+            run, others, end = (self.name() for _ in range(3))
+            self.do(f"br i1 {solid}, label %{run}, label %{others}")
+            for name, turns, turn in ((run, groups, lanes_of_rows), (others, length, row)):
+                self.label(name)
+                self.loop(turns, turn)
+                self.do(f"br label %{end}")
+            self.label(end)
+        self._halve_some(lanes, count, pitch)
         first = self.add(self.mul(outer, self.shape[inner]), low)
 
         def result(c: str) -> None:
@@ -291,6 +311,24 @@ class Reducer(Writer):
                 self.store(dtype, value, self.element(dtype, self.base[r.param], target))
 
         self.loop(count, result)
+
+    def _solid(self, count: str) -> str | None:
+        """Return whether the rows of all operands lie without gaps, as one row: a lane's follow the last one's.
+
+        None: they never do.
+        """
+        inner, last = self.kernel.kept - 1, self.kernel.ndim - 1
+        used = self._used()
+        if self.callees or self.streamed or len(self.reduced) > 1 or any(i.op == "index" for i in self.kernel.body):
+            return None
+        if any(self.layout.inner[p] not in "c0" for p in used):
+            return None
+        found = self.emit(f"icmp eq i64 {count}, {self.shape[inner]}")
+        for p in used:
+            row = self.mul(count, str(self.kernel.params[p].itemsize)) if self.layout.inner[p] == "c" else "0"
+            follows = self.emit(f"icmp eq i64 {self.strides[p][last]}, {row}")
+            found = self.emit(f"and i1 {found}, {follows}")
+        return found
 
     def _unrolled(self, unit: str) -> None:
         """All of few elements of some neighbours: each neighbour's are combined in registers."""
