@@ -26,7 +26,8 @@ from .gathering import (
     take_at,
     true_places,
 )
-from .geometry import Shape
+from .geometry import Shape, layout
+from .tape import MAP, Node, constant
 from .ufunc import UFUNCS, assign, choose, select
 
 if TYPE_CHECKING:
@@ -275,14 +276,22 @@ def _before(a: ndarray, b: ndarray) -> ndarray:
 
 def extreme_place(name: str, x: ndarray, axis: int) -> ndarray:
     """Return the index of the first smallest or largest element, or of the first NaN, along an axis."""
-    n = x.shape[axis]
-    numbers = count(x._runtime, n)  # first: its loop has another shape, and would part the others
-    best = UFUNCS[name].reduce(x, axis=axis, keepdims=True)
-    hit = x == best
-    if x.dtype.kind in "fc":
-        hit = hit | (x != x)
+    n, runtime, dtype = x.shape[axis], x._runtime, x.dtype
+    numbers = count(runtime, n)  # first: its loop has another shape, and would part the others
     line = view_of(numbers, numbers._ghost.reshape((n,) + (1,) * (x.ndim - axis - 1)))
-    return UFUNCS["minimum"].reduce(select(hit, line, n), axis=axis)
+    best = UFUNCS[name].reduce(x, axis=axis, keepdims=True)
+
+    def step(op: str, loop: tuple[Any, ...], *operands: Any) -> ndarray:
+        found = fresh(runtime, x.shape, loop[-1], layout([x._ghost], x.shape, loop[-1].itemsize))
+        ins = tuple([o._view if type(o) is ndarray else o for o in operands])
+        runtime.record(Node(op, MAP, (found._view,), ins, loop, x.shape))
+        return found
+
+    hit = step("equal", (dtype, dtype, BOOL), x, best)
+    if dtype.kind in "fc":
+        hit = step("bitwise_or", (BOOL,) * 3, hit, step("not_equal", (dtype, dtype, BOOL), x, x))
+    place = step("select", (BOOL, INT64, INT64, INT64), hit, line, constant(n, INT64))
+    return UFUNCS["minimum"].reduce(place, axis=axis)
 
 
 def distinct(line: ndarray, equal_nan: bool) -> ndarray:

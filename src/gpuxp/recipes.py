@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from .array import VALUE, WRITEABLE, make, ndarray
 from .config import config
 from .dtypes import DType
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from .runtime import Runtime  # the engine is loaded with the first array
 
 _KEPT = 256  # recipes of one function
+_GEOMETRIES = 4096
 
 
 class _Recipe(NamedTuple):
@@ -31,8 +34,23 @@ class _Recipe(NamedTuple):
     keys: tuple[Any, ...]  # of the operands: while they are held, their `id` is nobody else's
 
 
+_seen: dict[Any, Any] = {}  # geometries: of equal ones there is one
+
+
+def _key_of(array: ndarray) -> Any:
+    """Return the one object that stands for an array's geometry: of a whole new buffer its key, which all such share."""
+    view = array._made
+    if view is not None and view.known is not None:
+        return view.known
+    ghost = array._ghost
+    if len(_seen) >= _GEOMETRIES:
+        _seen.clear()
+    geometry = ghost.shape, ghost.strides, ghost.dtype
+    return _seen.setdefault(geometry, geometry)
+
+
 class Recipes:
-    """The recipes of one function, by its operands: whole new buffers (their keys are shared) and Python scalars."""
+    """The recipes of one function, by its operands: arrays of some geometry, and Python scalars."""
 
     def __init__(self, op: str) -> None:
         self._op = op
@@ -46,8 +64,8 @@ class Recipes:
         for a in operands:
             if type(a) is ndarray:
                 view = a._made
-                if view is None:
-                    return None
+                if view is None or view.known is None:
+                    return self._record_others(operands)
                 if runtime is None:
                     runtime = a._runtime
                 elif a._runtime is not runtime:
@@ -57,8 +75,29 @@ class Recipes:
             else:
                 ids.append(id(type(a)))
                 ins.append(a)
+        return None if runtime is None else self._record(runtime, ids, ins)
+
+    def _record_others(self, operands: Sequence[Any]) -> ndarray | None:
+        """Do the same if some are views, or have no buffer yet: the keys of these are not at hand."""
+        for a in operands:
+            if type(a) is ndarray and a._made is not None and a._made.ghost.size > config.small:
+                runtime = a._runtime
+                break
+        else:
+            return None  # that is a matter of moments for NumPy
+        ids: list[int] = []
+        for a in operands:
+            if type(a) is not ndarray:
+                ids.append(id(type(a)))
+            elif a._runtime is not runtime or (a._made is None and type(a._own) is not np.ndarray):
+                return None
+            else:
+                ids.append(id(_key_of(a)))
+        return self._record(runtime, ids, [a._view if type(a) is ndarray else a for a in operands])
+
+    def _record(self, runtime: Runtime, ids: Sequence[int], ins: list[Any]) -> ndarray | None:
         found = self._known.get(tuple(ids))
-        if found is None or runtime is None:
+        if found is None:
             return None
         loop, shape, size, nbytes, ghost, key, state, _ = found
         if size <= config.small or runtime.at_once(size) or not runtime.fits(nbytes):
@@ -73,8 +112,8 @@ class Recipes:
 
     def learn(self, operands: Sequence[Any], loop: tuple[DType, ...], target: View) -> None:
         """Keep a recipe: `target` is the new buffer that a command writes to, in the order of its operands."""
-        keys = tuple([a._view.known if type(a) is ndarray else type(a) for a in operands])
-        if None in keys or target.known is None:
+        keys = tuple([_key_of(a) if type(a) is ndarray else type(a) for a in operands])
+        if target.known is None:
             return
         if len(self._known) >= _KEPT:
             self._known.clear()

@@ -182,9 +182,12 @@ class ufunc:  # noqa: N801 - NumPy's name
         target = runtime.new_buffer(shape, out, strides)
         result = make(target, WRITEABLE if shape else VALUE)  # holds the buffer while the tape may run
         runtime.record(Node(self.row.name, MAP, (target,), tuple(ins), loop, shape))
-        if not (self._compares and int in kinds and loop[0].kind in "iu"):  # in range or not: its value tells
-            self._recipes.learn(operands, loop, target)
+        self._learn(operands, loop, target)
         return result
+
+    def _learn(self, operands: Sequence[Any], loop: tuple[DType, ...], target: View) -> None:
+        if not (self._compares and loop[0].kind in "iu" and int in map(type, operands)):  # in range? its value tells
+            self._recipes.learn(operands, loop, target)
 
     def _record(
         self, runtime: Runtime, operands: list[Any], out: Any, where: Any, dtype: Any, casting: Any, order: str
@@ -218,6 +221,8 @@ class ufunc:  # noqa: N801 - NumPy's name
         else:
             ins = tuple(_inputs(operands, loop))
             self._commit(runtime, Node(self.row.name, MAP, (result._view,), ins, loop, shape), mask, out is None)
+            if out is None and where is True and dtype is None and (casting, order) == ("same_kind", "K"):
+                self._learn(operands, loop, result._view)
         return result
 
     def _commit(self, runtime: Runtime, node: Node, mask: ndarray | None, is_fresh: bool) -> None:
