@@ -9,7 +9,7 @@ import numpy as np
 
 from .array import VALUE, WRITEABLE, make, ndarray
 from .config import config
-from .dtypes import DType
+from .dtypes import BOOL, DType
 from .geometry import Ghost, Key, Shape
 from .storage import Buffer, View
 from .tape import MAP, Node, constant
@@ -38,7 +38,7 @@ _seen: dict[Any, Any] = {}  # geometries: of equal ones there is one
 
 
 def _key_of(array: ndarray) -> Any:
-    """Return the one object that stands for an array's geometry: of a whole new buffer its key, which all such share."""
+    """Return the one object that stands for an array's geometry: of a whole new buffer the key that all such share."""
     view = array._made
     if view is not None and view.known is not None:
         return view.known
@@ -112,8 +112,10 @@ class Recipes:
 
     def learn(self, operands: Sequence[Any], loop: tuple[DType, ...], target: View) -> None:
         """Keep a recipe: `target` is the new buffer that a command writes to, in the order of its operands."""
-        keys = tuple([_key_of(a) if type(a) is ndarray else type(a) for a in operands])
         if target.known is None:
+            return
+        keys = tuple([_key_of(a) if type(a) is ndarray else type(a) for a in operands])
+        if int in keys and loop[0].kind in "iu" and loop[-1] == BOOL:  # a comparison: its value tells if it is in range
             return
         if len(self._known) >= _KEPT:
             self._known.clear()

@@ -182,12 +182,8 @@ class ufunc:  # noqa: N801 - NumPy's name
         target = runtime.new_buffer(shape, out, strides)
         result = make(target, WRITEABLE if shape else VALUE)  # holds the buffer while the tape may run
         runtime.record(Node(self.row.name, MAP, (target,), tuple(ins), loop, shape))
-        self._learn(operands, loop, target)
+        self._recipes.learn(operands, loop, target)
         return result
-
-    def _learn(self, operands: Sequence[Any], loop: tuple[DType, ...], target: View) -> None:
-        if not (self._compares and loop[0].kind in "iu" and int in map(type, operands)):  # in range? its value tells
-            self._recipes.learn(operands, loop, target)
 
     def _record(
         self, runtime: Runtime, operands: list[Any], out: Any, where: Any, dtype: Any, casting: Any, order: str
@@ -222,7 +218,7 @@ class ufunc:  # noqa: N801 - NumPy's name
             ins = tuple(_inputs(operands, loop))
             self._commit(runtime, Node(self.row.name, MAP, (result._view,), ins, loop, shape), mask, out is None)
             if out is None and where is True and dtype is None and (casting, order) == ("same_kind", "K"):
-                self._learn(operands, loop, result._view)
+                self._recipes.learn(operands, loop, result._view)
         return result
 
     def _commit(self, runtime: Runtime, node: Node, mask: ndarray | None, is_fresh: bool) -> None:
@@ -411,7 +407,7 @@ def select(condition: Any, x: Any, y: Any) -> ndarray:
     ins = tuple(a._view if type(a) is ndarray else quiet_call(np.asarray(a).astype, dtype) for a in operands)
     loop = (BOOL, dtype, dtype, dtype)
     runtime.record(Node("select", MAP, (result._view,), (mask._view, *ins), loop, shape))
-    if all(type(a) is ndarray and a.shape == shape for a in operands) and mask.shape == shape:
+    if all(type(a) is ndarray for a in operands):
         _SELECT.learn((mask, *operands), loop, result._view)
     return result
 

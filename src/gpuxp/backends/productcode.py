@@ -21,7 +21,7 @@ from .product import Form
 
 Array = np.ndarray[Any, Any]
 _PER_PART = 128  # rows (or columns) for which a panel is worth being packed once more
-_DEPTHS = (384, 256, 320, 352, 448, 512, 640, 768, 192, 240, 128)  # longest blocks of terms, as BLAS libraries have them
+_DEPTHS = (384, 256, 320, 352, 448, 512, 640, 768, 192, 240, 128)  # longest blocks of terms, as libraries have them
 _PAGE = 4096
 
 

@@ -13,5 +13,6 @@ class Layout(NamedTuple):
     inner: str
     columns: bool = False  # a reduction in which neighbours of the loop are kept, not reduced
     streams: bool = False  # a word of the launch table says whether results go past the caches
-    # so few elements are reduced that all are at hand at once, for neighbours side by side; or so few are in a row; 0: more
+    # so few elements are reduced that all are at hand at once, for neighbours side by side; of a map: so few are in a
+    # row; 0: more
     few: int = 0

@@ -54,9 +54,8 @@ class _Function(Emitter):
 
     def text(self, name: str, parameters: str, linkage: str = "internal ") -> str:
         """Return the function."""
-        return "\n".join(
-            [f"define {linkage}void @{name}({parameters}) #0 {{", "entry:", *self.allocas, *self.lines, "  ret void", "}\n"]
-        )  # fmt: skip
+        head = f"define {linkage}void @{name}({parameters}) #0 {{"
+        return "\n".join([head, "entry:", *self.allocas, *self.lines, "  ret void", "}\n"])
 
     def variable(self, kind: str, first: str) -> str:
         """Return a variable with its first value."""
@@ -170,9 +169,9 @@ def render_product(dtype: DType, tile: Tile) -> str:
     def new() -> _Function:
         return _Function(dtype, tile)
 
-    parts = [_tile(new(), rows, across) for rows in _heights(tile) for across in range(1, _ACROSS + 1)]
-    return "\n".join([*parts, _pack_rows(new()), _pack_columns(new()), _pack_a(new()), _part(new()), _bands(new()),
-                      new().declarations()])  # fmt: skip
+    tiles = [_tile(new(), rows, across) for rows in _heights(tile) for across in range(1, _ACROSS + 1)]
+    packing = _pack_rows(new()), _pack_columns(new()), _pack_a(new())
+    return "\n".join([*tiles, *packing, _Part(dtype, tile).written(), _bands(new()), new().declarations()])
 
 
 def _heights(tile: Tile) -> tuple[int, int]:
@@ -293,7 +292,7 @@ def _transposed(f: _Function, rows: list[str]) -> list[str]:
 
 
 def _pack_a(f: _Function) -> str:
-    """Write what packs rows of `a` whose columns lie side by side, tile by tile: elements of each term, then the next."""
+    """Write what packs rows of `a` whose columns lie side by side: for each tile the elements of a term, and so on."""
     rows, size = f.tile.rows, f.size
 
     def tile(i: str) -> None:
@@ -318,106 +317,113 @@ def _words(f: _Function) -> dict[str, str]:
     }
 
 
-def _part(f: _Function) -> str:
-    """Write the loops over the blocks of one part of a product."""
-    tile, size, x = f.tile, f.size, _words(f)
-    lists = f.variable(f"[{tile.rows} x ptr]", "zeroinitializer")
-    unit_a = f.emit(f"icmp eq i64 {x['term.a']}, {size}")
-    unit_b = f.emit(f"icmp eq i64 {x['column.b']}, {size}")
-    few = f.emit(f"icmp sle i64 %rows, {_FEW * tile.rows}")
-    store_a = f.at("%scratch", x["packed.a"])
+class _Part(_Function):
+    """Writes the loops over the blocks of one part of a product, from the outermost to the innermost."""
 
-    def columns(n0: str) -> None:
-        width = f.smaller(f.binary("sub", "%columns", n0), tile.chunk)
-        vectors = f.above(width, tile.lanes)
-        panels = f.above(vectors, _ACROSS)
+    def written(self) -> str:
+        """Return the function."""
+        self.x = _words(self)
+        self.rows_of_tile = self.variable(f"[{self.tile.rows} x ptr]", "zeroinitializer")  # their addresses
+        self.packed_a = self.at("%scratch", self.x["packed.a"])
+        self.upto("0", "%columns", self.tile.chunk, self._columns)
+        return self.text("part", "ptr %x, ptr %a, ptr %b, ptr %c, i64 %rows, i64 %columns, ptr %scratch")
+
+    def _columns(self, start: str) -> None:
+        """Write what is done with some columns, whose panels of `b` fit the second-level cache."""
+        x, tile = self.x, self.tile
+        self.width = self.smaller(self.binary("sub", "%columns", start), tile.chunk)
+        self.vectors = self.above(self.width, tile.lanes)
+        self.panels = self.above(self.vectors, _ACROSS)
         # what is read about as often as packing would read it stays where it is
-        plain_a = f.emit(f"or i1 {unit_a}, {f.emit(f'icmp sle i64 {panels}, 1')}")
-        whole = f.emit(f"icmp eq i64 {f.mul(vectors, str(tile.lanes))}, {width}")
-        plain_b = f.emit(f"and i1 {unit_b}, {f.emit(f'and i1 {few}, {whole}')}")
-        before = f.variable("i64", "0")
-        c_chunk = f.by("%c", n0, size)
-        b_chunk = f.by("%b", n0, x["column.b"])
+        unit_a = self.emit(f"icmp eq i64 {x['term.a']}, {self.size}")
+        self.plain_a = self.emit(f"or i1 {unit_a}, {self.emit(f'icmp sle i64 {self.panels}, 1')}")
+        self.unit_b = self.emit(f"icmp eq i64 {x['column.b']}, {self.size}")
+        whole = self.emit(f"icmp eq i64 {self.mul(self.vectors, str(tile.lanes))}, {self.width}")
+        few = self.emit(f"icmp sle i64 %rows, {_FEW * tile.rows}")
+        self.plain_b = self.emit(f"and i1 {self.unit_b}, {self.emit(f'and i1 {few}, {whole}')}")
+        self.b, self.c = self.by("%b", start, x["column.b"]), self.by("%c", start, self.size)
+        self.done = self.variable("i64", "0")  # terms of the blocks before
+        self.upto("0", x["counts"], 1, self._block)
 
-        def panel_of(p: str) -> tuple[str, str, str]:
-            """Return where a panel begins and how many vectors and columns it has."""
-            v = f.share(vectors, p, panels)
-            count = f.binary("sub", f.share(vectors, f.add(p, "1"), panels), v)
-            valid = f.smaller(f.binary("sub", width, f.mul(v, str(tile.lanes))), f.mul(count, str(tile.lanes)))
-            return v, count, valid
+    def _block(self, number: str) -> None:
+        """Write what is done with a block of terms, whose panels are packed first."""
+        x = self.x
+        self.terms = self.emit(f"load i64, ptr {self.by(x['blocks'], number, 8)}")
+        done = self.emit(f"load i64, ptr {self.done}")
+        self.a_block, self.b_block = self.by("%a", done, x["term.a"]), self.by(self.b, done, x["term.b"])
+        self.is_first = self.emit(f"icmp eq i64 {number}, 0")
+        self.column_bytes = self.mul(self.terms, str(self.tile.lanes * self.size))  # of a vector in a panel
+        self.when(self.plain_b, lambda: None, lambda: self.upto("0", self.panels, 1, self._pack))
+        self.upto("0", "%rows", CHUNK, self._chunk)
+        self.do(f"store i64 {self.add(done, self.terms)}, ptr {self.done}")
 
-        def block(number: str) -> None:
-            terms = f.emit(f"load i64, ptr {f.by(x['blocks'], number, 8)}")
-            k0 = f.emit(f"load i64, ptr {before}")
-            a_block, b_block = f.by("%a", k0, x["term.a"]), f.by(b_chunk, k0, x["term.b"])
-            is_first = f.emit(f"icmp eq i64 {number}, 0")
-            column_bytes = f.mul(terms, str(tile.lanes * size))  # of a panel's vector
+    def _panel_of(self, number: str) -> tuple[str, str, str]:
+        """Return where a panel begins, in vectors, and how many vectors and columns it has."""
+        begin = self.share(self.vectors, number, self.panels)
+        count = self.binary("sub", self.share(self.vectors, self.add(number, "1"), self.panels), begin)
+        left = self.binary("sub", self.width, self.mul(begin, str(self.tile.lanes)))
+        return begin, count, self.smaller(left, self.mul(count, str(self.tile.lanes)))
 
-            def pack(p: str) -> None:
-                v, count, valid = panel_of(p)
-                from_, to = f.by(b_block, f.mul(v, str(tile.lanes)), x["column.b"]), f.by("%scratch", v, column_bytes)
+    def _pack(self, number: str) -> None:
+        begin, count, valid = self._panel_of(number)
+        from_ = self.by(self.b_block, self.mul(begin, str(self.tile.lanes)), self.x["column.b"])
+        to = self.by("%scratch", begin, self.column_bytes)
 
-                def packing(name: str, stride: str) -> Callable[[], None]:
-                    return lambda: f.do(f"call void @pack_{name}(ptr {from_}, ptr {to}, i64 {x[stride]}, i64 {terms}, "
-                                        f"i64 {valid}, i64 {count})")  # fmt: skip
+        def packing(name: str, stride: str) -> Callable[[], None]:
+            return lambda: self.do(f"call void @pack_{name}(ptr {from_}, ptr {to}, i64 {self.x[stride]}, "
+                                   f"i64 {self.terms}, i64 {valid}, i64 {count})")  # fmt: skip
 
-                f.when(unit_b, packing("rows", "term.b"), packing("columns", "column.b"))
+        self.when(self.unit_b, packing("rows", "term.b"), packing("columns", "column.b"))
 
-            f.when(plain_b, lambda: None, lambda: f.upto("0", panels, 1, pack))
+    def _chunk(self, start: str) -> None:
+        """Write what is done with some rows of `a`."""
+        self.above_it = start
+        self.height = self.smaller(self.binary("sub", "%rows", start), CHUNK)
+        self.a_chunk = self.by(self.a_block, start, self.x["row.a"])
+        self.when(self.plain_a, lambda: None, lambda: self.do(
+            f"call void @pack_a(ptr {self.a_chunk}, ptr {self.packed_a}, i64 {self.x['term.a']}, i64 {self.terms}, "
+            f"i64 {self.height})"
+        ))  # fmt: skip
+        self.upto("0", self.panels, 1, self._panel)
 
-            def chunk(i0: str) -> None:
-                some = f.smaller(f.binary("sub", "%rows", i0), CHUNK)
-                a_chunk = f.by(a_block, i0, x["row.a"])
-                f.when(plain_a, lambda: None, lambda: f.do(
-                    f"call void @pack_a(ptr {a_chunk}, ptr {store_a}, i64 {x['term.a']}, i64 {terms}, i64 {some})"
-                ))  # fmt: skip
+    def _panel(self, number: str) -> None:
+        """Write what is done with a panel of `b` and these rows."""
+        begin, self.count, valid = self._panel_of(number)
+        lanes, size = self.tile.lanes, self.size
+        self.last = self.binary("sub", valid, self.mul(self.binary("sub", self.count, 1), str(lanes)))
+        ahead = self.mul(begin, str(lanes * size))
+        plain, packed = self.at(self.b_block, ahead), self.by("%scratch", begin, self.column_bytes)
+        self.b_panel = self.emit(f"select i1 {self.plain_b}, ptr {plain}, ptr {packed}")
+        wide = self.mul(self.count, str(lanes * size))
+        self.step = self.emit(f"select i1 {self.plain_b}, i64 {self.x['term.b']}, i64 {wide}")
+        self.c_panel = self.at(self.c, ahead)
+        self.upto("0", self.height, self.tile.rows, self._rows)
 
-                def panel(p: str) -> None:
-                    v, count, valid = panel_of(p)
-                    last = f.binary("sub", valid, f.mul(f.binary("sub", count, 1), str(tile.lanes)))
-                    ahead = f.mul(v, str(tile.lanes * size))
-                    packed_b, own_b = f.by("%scratch", v, column_bytes), f.at(b_block, ahead)
-                    b_panel = f.emit(f"select i1 {plain_b}, ptr {own_b}, ptr {packed_b}")
-                    wide = f.mul(count, str(tile.lanes * size))
-                    step = f.emit(f"select i1 {plain_b}, i64 {x['term.b']}, i64 {wide}")
-                    c_panel = f.at(c_chunk, ahead)
-
-                    def rows(i: str) -> None:
-                        valid_rows = f.smaller(f.binary("sub", some, i), tile.rows)
-                        lowest = f.binary("sub", valid_rows, 1)
-                        packed = f.by(store_a, f.mul(i, terms), size)
-                        for r in range(tile.rows):  # beyond the last row, which is not stored, that one again
-                            plain = f.by(a_chunk, f.add(i, f.smaller(str(r), lowest)), x["row.a"])
-                            start = f.emit(f"select i1 {plain_a}, ptr {plain}, ptr {f.at(packed, str(r * size))}")
-                            f.do(f"store ptr {start}, ptr {f.at(lists, str(8 * r))}")
-                        term = f.emit(f"select i1 {plain_a}, i64 {x['term.a']}, i64 {tile.rows * size}")
-                        to = f.by(c_panel, f.add(i0, i), x["row.c"])
-                        half = f.emit(f"icmp sle i64 {valid_rows}, {tile.rows // 2}")
-                        high = f.emit(f"select i1 {half}, i64 0, i64 {_ACROSS}")
-                        end = f.name()
-                        kinds = [(rows, across) for rows in _heights(tile) for across in range(1, _ACROSS + 1)]
-                        labels = [f.name() for _ in kinds]
-                        cases = " ".join(f"i64 {n + 1}, label %{label}" for n, label in enumerate(labels))
-                        f.do(f"switch i64 {f.add(high, count)}, label %{end} [ {cases} ]")
-                        for (height, across), label in zip(kinds, labels, strict=True):
-                            f.label(label)
-                            f.do(f"call void @tile{height}x{across}(ptr {lists}, i64 {term}, ptr {b_panel}, "
-                                 f"i64 {step}, ptr {to}, i64 {x['row.c']}, i64 {terms}, i64 {valid_rows}, "
-                                 f"i64 {last}, i1 {is_first}, {f.kind} {x['nought']})")  # fmt: skip
-                            f.do(f"br label %{end}")
-                        f.label(end)
-
-                    f.upto("0", some, tile.rows, rows)
-
-                f.upto("0", panels, 1, panel)
-
-            f.upto("0", "%rows", CHUNK, chunk)
-            f.do(f"store i64 {f.add(k0, terms)}, ptr {before}")
-
-        f.upto("0", x["counts"], 1, block)
-
-    f.upto("0", "%columns", tile.chunk, columns)
-    return f.text("part", "ptr %x, ptr %a, ptr %b, ptr %c, i64 %rows, i64 %columns, ptr %scratch")
+    def _rows(self, start: str) -> None:
+        """Write the call for a tile."""
+        x, rows, size = self.x, self.tile.rows, self.size
+        valid = self.smaller(self.binary("sub", self.height, start), rows)
+        lowest = self.binary("sub", valid, 1)
+        packed = self.by(self.packed_a, self.mul(start, self.terms), size)
+        for r in range(rows):  # beyond the last row, which is not stored, that one again
+            plain = self.by(self.a_chunk, self.add(start, self.smaller(str(r), lowest)), x["row.a"])
+            at = self.emit(f"select i1 {self.plain_a}, ptr {plain}, ptr {self.at(packed, str(r * size))}")
+            self.do(f"store ptr {at}, ptr {self.at(self.rows_of_tile, str(8 * r))}")
+        term = self.emit(f"select i1 {self.plain_a}, i64 {x['term.a']}, i64 {rows * size}")
+        to = self.by(self.c_panel, self.add(self.above_it, start), x["row.c"])
+        half = self.emit(f"icmp sle i64 {valid}, {rows // 2}")
+        kind = self.add(self.emit(f"select i1 {half}, i64 0, i64 {_ACROSS}"), self.count)
+        kinds = [(height, across) for height in _heights(self.tile) for across in range(1, _ACROSS + 1)]
+        labels, end = [self.name() for _ in kinds], self.name()
+        cases = " ".join(f"i64 {n}, label %{label}" for n, label in enumerate(labels, 1))
+        self.do(f"switch i64 {kind}, label %{end} [ {cases} ]")
+        for (height, across), label in zip(kinds, labels, strict=True):
+            self.label(label)
+            self.do(f"call void @tile{height}x{across}(ptr {self.rows_of_tile}, i64 {term}, ptr {self.b_panel}, "
+                    f"i64 {self.step}, ptr {to}, i64 {x['row.c']}, i64 {self.terms}, i64 {valid}, i64 {self.last}, "
+                    f"i1 {self.is_first}, {self.kind} {x['nought']})")  # fmt: skip
+            self.do(f"br label %{end}")
+        self.label(end)
 
 
 def _bands(f: _Function) -> str:
