@@ -16,6 +16,7 @@ from .convert import as_operand, asarray, host_call, library, runtime_for
 from .creation import zeros_like
 from .dtypes import DType
 from .geometry import broadcast_shapes, ghost
+from .gram import LEAST
 from .manipulation import concatenate, ravel
 from .operators import divmod_
 from .reductions import all as all_
@@ -411,11 +412,11 @@ def matmul(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> ndarra
     if found is not None:
         runtime, (x, y) = found
         product = None
-        if x.ndim <= 2 >= y.ndim:  # (beyond, broadcasting may give a large result)
+        if 0 < x.ndim <= 2 >= y.ndim > 0:  # (beyond, broadcasting may give a large result)
             small = config.small
-            if x.size <= small >= y.size:
+            if x.size <= small >= y.size and x.size * y.shape[-1] < LEAST:
                 product = quiet_call(np.matmul, x, y)
-            elif math.prod(x.shape[:-1]) * math.prod(y.shape[1:]) <= small:
+            elif x.size <= small >= y.size or math.prod(x.shape[:-1]) * math.prod(y.shape[1:]) <= small:
                 product = quiet(runtime.multiply, x, y)
         if product is not None:
             result = adopted(runtime, product)

@@ -21,13 +21,13 @@ import numpy as np
 from ..config import config
 from ..dtypes import DType
 from ..geometry import address
+from ..gram import LEAST
 from ..threads import compiling
 from .choice import Choice
 from .tier import HOT, attempt, compile_later
 
 Array = np.ndarray[Any, Any]
 Blas = Callable[[Array | None], Array]
-_LEAST = 1 << 19  # terms of all products, from which threads pay
 _MOST = 1 << 28  # terms of one: BLAS does larger ones as fast
 _LARGEST = 1 << 23  # elements of a matrix that a shape is tried with
 _KEPT = 64  # geometries
@@ -54,7 +54,7 @@ class Products:
 
     def run(self, a: Array, b: Array, out: Array | None, blas: Blas) -> Array:
         """Return the product, written into `out` if that is given: by machine code, or by what `blas` calls."""
-        if a.ndim < 2 or b.ndim < 2 or max(a.size * b.shape[-1], b.size * a.shape[-2]) < _LEAST:
+        if a.ndim < 2 or b.ndim < 2 or max(a.size * b.shape[-1], b.size * a.shape[-2]) < LEAST:
             return blas(out)
         key = a.shape, a.strides, b.shape, b.strides, a.dtype, b.dtype, out is None or out.strides, config.num_threads
         if key not in self._known:
@@ -110,7 +110,7 @@ def _shape_of(a: Array, b: Array, out: Array | None) -> _Shape | None:
         return None
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     target = (*_packed((*lead, rows, columns), a.itemsize),) if out is None else out.strides
-    if one * math.prod(lead) < _LEAST or target[-1] != a.itemsize or target[-2] < columns * a.itemsize:
+    if one * math.prod(lead) < LEAST or target[-1] != a.itemsize or target[-2] < columns * a.itemsize:
         return None
     form = Form(a.dtype, rows, terms, columns, a.strides[-2:], b.strides[-2:], target[-2])
     shared = [np.broadcast_to(x, (*lead, *x.shape[-2:])).strides for x in (a, b)]
