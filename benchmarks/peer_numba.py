@@ -44,6 +44,21 @@ def squared_error(x: Array, m: float) -> float:
     return total
 
 
+@jit
+def exponential(a: Array, b: Array, out: Array) -> Array:
+    for i in prange(a.size):
+        out[i] = math.exp(a[i])
+    return out
+
+
+@jit(fastmath={"reassoc", "nsz"})
+def total(a: Array, b: Array) -> float:
+    found = 0.0
+    for i in prange(a.size):
+        found += a[i]
+    return found
+
+
 @numba.njit(error_model="numpy", inline="always")
 def _cdf(x: float) -> float:
     t = 1 / (1 + 0.2316419 * abs(x))
@@ -113,13 +128,16 @@ def _like(name: str, dtype: Any = None) -> Callable[[Inputs], Inputs]:
     return lambda inputs: {"out": numpy.empty_like(inputs[name], dtype)}
 
 
-# case -> (function, outputs that it writes)
+# case, or series -> (function, outputs that it writes)
 _PORTS: dict[str, tuple[Any, Callable[[Inputs], Inputs]]] = {
     "chain3": (chain3, _like("a")),
     "chain3_f32": (chain3, _like("a")),
     "chain2": (chain2, _like("a")),
     "chain2_f32": (chain2, _like("a")),
     "squared_error": (squared_error, lambda inputs: {}),
+    "grow_chain2": (chain2, _like("a")),
+    "grow_exp": (exponential, _like("a")),
+    "grow_sum": (total, lambda inputs: {}),
     "black_scholes": (
         black_scholes, lambda inputs: {name: numpy.empty_like(inputs["spot"]) for name in ("call", "put")}
     ),
@@ -131,8 +149,9 @@ _PORTS: dict[str, tuple[Any, Callable[[Inputs], Inputs]]] = {
 
 def work(case: Case, inputs: Inputs) -> Work | None:
     """Return the case for Numba, if it has one."""
-    if case.name not in _PORTS:
+    port = _PORTS.get(case.name.partition("[")[0])
+    if port is None:
         return None
-    function, outputs = _PORTS[case.name]
+    function, outputs = port
     arguments = (*inputs.values(), *outputs(inputs).values())
     return lambda: function(*arguments)

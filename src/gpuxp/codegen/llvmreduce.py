@@ -19,6 +19,7 @@ WHOLE = 128  # so many kept neighbours are reduced together, and else ...
 PART = 32  # (lanes of that width stay in the first-level cache)
 _WIDE = 1024  # where each has few elements
 _TOGETHER = 2  # so many rows of lanes are combined in registers ...
+_LINE = 64  # bytes of a cache line
 _SHORT = 4  # where a body has so few steps: memory is read in the order in which it lies by others
 
 
@@ -139,6 +140,7 @@ class Reducer(Writer):
             for number in range(_TOGETHER):
                 index = self.add(position, str(number * LANES))
                 rows.append(_Row(self._moved(pointers, {inner: index}), fixed, index))
+            self._announce(rows)
             first, later, done = (self.name() for _ in range(3))
             self.do(f"br i1 {self.emit(f'icmp eq i64 {n}, 0')}, label %{first}, label %{later}")
             for name in (first, later):
@@ -151,6 +153,17 @@ class Reducer(Writer):
         self.do(f"br label %{end}")
         self.label(end)
         return self.mul(passes, str(size))
+
+    def _announce(self, rows: Sequence[_Row]) -> None:
+        """Ask for what the next turn will read: the processor's own foresight ends where a page does."""
+        for p in dict.fromkeys(i.attr for i in self.kernel.body if i.op == "load"):
+            nbytes = LANES * self.kernel.params[p].itemsize
+            if self.layout.inner[p] != "c":
+                continue
+            for row in rows:
+                for line in range(0, nbytes, _LINE):
+                    at = self.at(row.pointers[p], str(len(rows) * nbytes + line))
+                    self.do(f"call void @llvm.prefetch.p0(ptr {at}, i32 0, i32 3, i32 1)")
 
     def _into_lane(self, rows: Sequence[_Row], later: bool, i: str) -> None:
         """Combine an element of each row, and with `later` what is in the lane."""

@@ -138,6 +138,8 @@ def vector(kind: str, width: int) -> str:
 
 def declaration(name: str) -> str:
     """Return the declaration of an intrinsic; its name ends with its type."""
+    if name.startswith("llvm.prefetch."):
+        return f"declare void @{name}(ptr, i32, i32, i32)"
     short = name.rsplit(".", 1)[1]
     kind = {"f32": "float", "f64": "double"}.get(short, short)
     operands = 2 if ".copysign." in name or ".umin." in name else 1
