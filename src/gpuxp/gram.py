@@ -19,7 +19,7 @@ from .config import num_threads
 from .threads import current_pool, leave_cores
 
 Array = np.ndarray[Any, Any]
-LEAST = 1 << 19  # terms of all products together from which threads pay, and the device has a say
+LEAST = 1 << 20  # terms of all products together from which threads pay, and the device has a say
 _MOST = 16  # rows and columns
 _SMALL = 10**6  # terms of the products that OpenBLAS does not pack
 _PIECE = 1024  # terms of an element in each piece

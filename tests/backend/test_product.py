@@ -202,7 +202,7 @@ def test_it_is_compiled_once_it_pays_and_used_while_it_is_faster(monkeypatch: py
     """In between BLAS is asked now and then, and becomes the one to ask when it is faster."""
     jobs, now, took = [], [0.0], {"ours": 1.0, "blas": 2.0}
     monkeypatch.setattr(product, "compile_later", jobs.append)
-    monkeypatch.setattr(product.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(product, "perf_counter", lambda: now[0])
     a, b = numpy.ones((9, 9)), numpy.ones((9, 9))
     counters: Counter[str] = Counter()
     products = Products(counters)

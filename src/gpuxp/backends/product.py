@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..config import config
 from ..dtypes import DType
-from ..geometry import address
+from ..geometry import start_of
 from ..gram import LEAST
 from ..threads import compiling
 from .choice import Choice
@@ -31,6 +31,7 @@ Blas = Callable[[Array | None], Array]
 _MOST = 1 << 28  # terms of one: BLAS does larger ones as fast
 _LARGEST = 1 << 23  # elements of a matrix that a shape is tried with
 _KEPT = 64  # geometries
+_UNKNOWN: Any = object()
 
 
 class Form(NamedTuple):
@@ -57,31 +58,31 @@ class Products:
         if a.ndim < 2 or b.ndim < 2 or max(a.size * b.shape[-1], b.size * a.shape[-2]) < LEAST:
             return blas(out)
         key = a.shape, a.strides, b.shape, b.strides, a.dtype, b.dtype, out is None or out.strides, config.num_threads
-        if key not in self._known:
-            self._known[key] = _shape_of(a, b, out)
+        known = self._known.get(key, _UNKNOWN)
+        if known is _UNKNOWN:
+            known = self._known[key] = _shape_of(a, b, out)
             if len(self._known) > _KEPT:
                 self._known.popitem(last=False)
-        known = self._known.get(key)
-        if known is None or config.tier == "interpreter" or not known.lock.acquire(blocking=False):
+        if known is None or known.refused or config.tier == "interpreter" or not known.lock.acquire(blocking=False):
             return blas(out)
         try:
+            if config.tier == "compiled" and not known.tried:
+                self._prove(known)
             return self._run(known, a, b, out, blas)
         finally:
             known.lock.release()
 
     def _run(self, known: _Shape, a: Array, b: Array, out: Array | None, blas: Blas) -> Array:
-        if config.tier == "compiled" and not known.tried:
-            self._prove(known)
         ours = known.launch is not None and (config.tier == "compiled" or known.choice.choose())
         ours = ours and not np.may_share_memory(a, b)  # BLAS multiplies a matrix by itself another way
-        started = time.perf_counter()
+        started = perf_counter()
         if ours:
             out = np.empty(known.result, a.dtype) if out is None else out
-            known.launch(address(a), address(b), address(out))
+            known.launch(start_of(a), start_of(b), start_of(out))
             self._counters["compiled_products"] += 1
         else:
             out = blas(out)
-        seconds = time.perf_counter() - started
+        seconds = perf_counter() - started
         if known.launch is not None:
             known.choice.learn(ours, seconds)
         elif not known.tried:
@@ -96,6 +97,7 @@ class Products:
         known.tried = True
         with compiling:
             known.launch = attempt(known.prove, lambda: f"products that give {known.result}", self._counters)
+            known.refused = known.launch is None
 
 
 def _shape_of(a: Array, b: Array, out: Array | None) -> _Shape | None:
@@ -136,7 +138,7 @@ class _Shape:
         self.choice = Choice(True)
         self.launch: Any = None
         self.spent = 0.0  # seconds of BLAS
-        self.tried = False
+        self.tried = self.refused = False
 
     def prove(self) -> Any:
         """Return code that gives BLAS's bits, or raise `Unsupported`."""

@@ -20,7 +20,7 @@ from .jit import Code, build, features
 from .product import Form
 
 Array = np.ndarray[Any, Any]
-_PER_PART = 128  # rows (or columns) for which a panel is worth being packed once more
+_PER_PART = 512  # rows (or columns) for which a panel is worth being packed once more
 _DEPTHS = (384, 256, 320, 352, 448, 512, 640, 768, 192, 240, 128)  # longest blocks of terms, as libraries have them
 _PAGE = 4096
 
@@ -120,9 +120,11 @@ class Launch:
 
 
 def _split(rows: int, columns: int, items: int, threads: int, tile: Tile) -> tuple[int, int]:
-    """Return into how many parts rows and columns are cut: the longer ones, if there are too few products."""
+    """Return into how many parts rows and columns are cut: the longer ones, and no more than threads have use for."""
     extent, least = (rows, tile.rows) if rows >= columns else (columns, tile.lanes)
-    parts = max(min(extent // _PER_PART, TASKS * threads // items), -(-threads // items))
+    parts = max(min(extent // _PER_PART, TASKS * threads // items), 1)
+    while items * parts % threads and items * parts < TASKS * threads:  # as much for each
+        parts += 1
     parts = max(min(parts, extent // least), 1)
     return (parts, 1) if rows >= columns else (1, parts)
 
@@ -131,13 +133,14 @@ class _Scratch(local):
     """Memory for packed panels, kept from product to product."""
 
     memory: Array = np.empty(0, np.uint8)
+    start = 0
 
     def of(self, nbytes: int) -> int:
         """Return the address of so much memory, at the beginning of a page."""
         if self.memory.size < nbytes + _PAGE:
             self.memory = np.empty(nbytes + _PAGE, np.uint8)
-        start = address(self.memory)
-        return start + -start % _PAGE
+            self.start = -(-address(self.memory) // _PAGE) * _PAGE
+        return self.start
 
 
 _scratch = _Scratch()
