@@ -323,6 +323,19 @@ def test_rows_are_reduced_in_one_order(size: int, dtype: str) -> None:
         assert want.tobytes() == got.tobytes()
 
 
+@pytest.mark.parametrize("tile", [1, 4, 7, 49152])
+def test_short_rows_are_whole_whatever_a_tile_is(tile: int) -> None:
+    """Their code knows how long they are: a launch has as many units as rows, and nothing beside them is written."""
+    around = numpy.zeros((3000, 7))
+    with np.configure(tier="compiled", small=0, tile=tile):
+        x, target = np.asarray(numpy.ones((300, 7))), np.asarray(around)
+        np.add(x, np.arange(7), out=target[300:600])
+        found = numpy.asarray(target)
+    assert (found[300:600] == numpy.arange(7) + 1).all()
+    assert not found[:300].any()
+    assert not found[600:].any()
+
+
 def test_a_sum_of_few_negative_zeros_is_zero() -> None:
     with np.configure(tier="compiled"):
         for shape in ((50, 3), (50, 40), (50, 5000)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import gpuxp as np
 from gpuxp.backends import product, productcode
 from gpuxp.backends.choice import Choice
 from gpuxp.backends.product import Form, Products
+from gpuxp.blas import blas_threads
 from gpuxp.codegen.llvmproduct import Tile
 from gpuxp.errors import Unsupported
 from gpuxp.geometry import address
@@ -108,7 +110,7 @@ def test_the_code_is_used(dtype: str) -> None:
     a, b = rng.random((512, 64)).astype(dtype), rng.random((64, 512)).astype(dtype)
     form = Form(numpy.dtype(dtype), 512, 64, 512, a.strides, b.strides, b.strides[0])
     try:
-        productcode.prove(form, numpy.zeros((1, 3), numpy.int64))
+        productcode.prove(form, numpy.zeros((1, 3), numpy.int64), blas_threads())
     except Unsupported as reason:
         pytest.skip(f"on this machine: {reason.reason}")
     before = compiled_products()
@@ -126,7 +128,7 @@ def test_other_bits_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     form = Form(numpy.dtype("f8"), 64, 60, 48, (480, 8), (384, 8), 384)
     monkeypatch.setattr(productcode, "_plans", lambda terms: iter([numpy.array([terms // 2] * 2)]))
     with pytest.raises(Unsupported, match="another order"):
-        productcode.prove(form, numpy.zeros((1, 3), numpy.int64))
+        productcode.prove(form, numpy.zeros((1, 3), numpy.int64), blas_threads())
 
 
 @pytest.mark.parametrize("terms", [1, 2, 127, 128, 300, 384, 385, 767, 768, 769, 5000])
@@ -172,6 +174,79 @@ def test_a_matrix_by_itself_is_left_to_blas() -> None:
         assert bits(x @ x.T) == bits(numpy.asarray(x) @ numpy.asarray(x).T)
         x @ np.asarray(numpy.ones((64, 96)))
     assert compiled_products() <= before + 1
+
+
+@pytest.mark.parametrize("terms", [140, 160])
+def test_what_does_not_fit_is_refused(terms: int) -> None:
+    """Nothing is read beside the matrices."""
+    x, y = np.asarray(numpy.ones((600, 150))), np.asarray(numpy.ones((terms, 40)))
+    for small in (0, 1 << 20):
+        with np.configure(tier="compiled", small=small), pytest.raises(ValueError, match="mismatch"):
+            np.matmul(x, y)
+
+
+def test_what_is_not_aligned_is_left_to_blas() -> None:
+    """NumPy copies it first, whose order is another one: of a matrix in column order its rows lie side by side."""
+    rng = numpy.random.default_rng(0)
+    a = numpy.ndarray((3, 206, 192), "f4", numpy.empty(3 * 206 * 192 * 4 + 1, numpy.uint8), 1)
+    a[...] = rng.standard_normal(a.shape)
+    left, b = a.swapaxes(-1, -2), rng.standard_normal((3, 206, 17)).astype("f4")
+    assert not left.flags.aligned
+    counters: Counter[str] = Counter()
+    products = Products(counters)
+    with np.configure(tier="compiled"):
+        found = products.run(left, b, None, lambda out: numpy.matmul(left, b, out=out))
+    assert found.tobytes() == numpy.matmul(left, b).tobytes()
+    assert not counters["compiled_products"]
+
+
+def test_other_numbers_of_threads_are_other_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """BLAS cuts sums in another way for several threads; and a proof is none of what it did for fewer."""
+    asked: list[Any] = []
+    number = [1]
+    for module in (product, productcode):
+        monkeypatch.setattr(module, "blas_threads", lambda: number[0])
+    monkeypatch.setattr(product._Shape, "prove", lambda shape: asked.append(shape._threads))
+    a, b, products = numpy.ones((9, 9)), numpy.ones((9, 9)), Products(Counter())
+    with np.configure(tier="compiled"):
+        for number[0] in (1, 2, 1, 2):
+            products.run(a, b, None, lambda out: a @ b)
+    assert asked == [1, 2]
+    form = Form(numpy.dtype("f8"), 64, 60, 48, (480, 8), (384, 8), 384)
+    with pytest.raises(Unsupported, match="another number of threads"):
+        productcode.prove(form, numpy.zeros((1, 3), numpy.int64), 1)
+
+
+def test_blas_says_how_many_threads_it_has() -> None:
+    """And it is asked for that of the product, not only once."""
+    limits = pytest.importorskip("threadpoolctl")
+    with limits.threadpool_limits(1, "blas"):
+        assert blas_threads() in (0, 1)
+    if blas_threads():
+        assert blas_threads() == max(x["num_threads"] for x in limits.threadpool_info() if x["user_api"] == "blas")
+
+
+def test_what_is_used_stays_known() -> None:
+    """However many other geometries there are."""
+    asked: Counter[Any] = Counter()
+    products = Products(Counter())
+    with pytest.MonkeyPatch.context() as patch, np.configure(tier="compiled"):
+        patch.setattr(product._Shape, "prove", lambda shape: asked.update([shape.result]))
+        for n in range(2 * product._KEPT):
+            for rows in (9, 10 + n):
+                a, b = numpy.ones((rows, 9)), numpy.ones((9, 9))
+                products.run(a, b, None, lambda out, a=a, b=b: a @ b)
+    assert asked[9, 9] == 1
+    assert len(products._known) == product._KEPT
+
+
+def test_a_proof_takes_little_memory() -> None:
+    """Of a long sum, no library packs all terms at once."""
+    form = Form(numpy.dtype("f8"), 17, 400_000, 2, (3_200_000, 8), (16, 8), 16)
+    productcode._scratch.memory = numpy.empty(0, numpy.uint8)
+    with contextlib.suppress(Unsupported):
+        productcode.prove(form, numpy.zeros((1, 3), numpy.int64), blas_threads())
+    assert productcode._scratch.memory.nbytes <= 2 * productcode._ROOM
 
 
 def test_threads_multiply_at_once() -> None:
@@ -223,9 +298,9 @@ def test_it_is_compiled_once_it_pays_and_used_while_it_is_faster(monkeypatch: py
         return asked
 
     with np.configure(tier="auto"):
-        assert run(3) == ["blas"] * 3
-        assert not jobs
-        run(1)
+        assert run(product._TURNS - 2) == ["blas"] * (product._TURNS - 2)
+        assert not jobs  # a proof takes as long as some
+        run(3)
         assert len(jobs) == 1
         monkeypatch.setattr(product._Shape, "prove", lambda self: lambda *addresses: did("ours"))
         jobs[0]()

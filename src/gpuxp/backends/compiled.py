@@ -103,6 +103,8 @@ class Prepared:
         """Return how many elements (of a reduction: kept neighbours) a unit has side by side, and how many units."""
         extent = self.shape[-1]
         rows = self.elements // extent
+        if self._compiled.layout.few:  # whose code does whole rows
+            return extent, rows
         shared = min(-(-TASKS * num_threads() // rows), extent // _UNIT)
         step = -(-extent // max(shared, 1))
         step = min(-(-step // PIECE) * PIECE, extent, config.tile)

@@ -3,8 +3,8 @@
 BLAS is made for large matrices. On narrow ones, and on many small ones, code that packs less and shares its threads
 with the kernels around it is up to twice as fast. Nobody shall see which of both did it: a shape's code is used only
 after its result was BLAS's, to the bit, for random matrices of that shape and order. What decides about the bits is the
-order in which terms are added, which depends on shapes and not on values. Where BLAS adds in an order that is not
-ours, or this processor has no fused multiplication, BLAS does it.
+order in which terms are added, which depends on shapes and on how many threads BLAS has, and not on values. Where BLAS
+adds in an order that is not ours, or this processor has no fused multiplication, BLAS does it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..blas import blas_threads
 from ..config import config
 from ..dtypes import DType
 from ..geometry import start_of
@@ -31,7 +32,7 @@ Blas = Callable[[Array | None], Array]
 _MOST = 1 << 28  # terms of one: BLAS does larger ones as fast
 _LARGEST = 1 << 23  # elements of a matrix that a shape is tried with
 _KEPT = 64  # geometries
-_UNKNOWN: Any = object()
+_TURNS = 32  # of BLAS, from which a proof is worth its time: it takes about as long as ten
 
 
 class Form(NamedTuple):
@@ -57,10 +58,14 @@ class Products:
         """Return the product, written into `out` if that is given: by machine code, or by what `blas` calls."""
         if a.ndim < 2 or b.ndim < 2 or max(a.size * b.shape[-1], b.size * a.shape[-2]) < LEAST:
             return blas(out)
-        key = a.shape, a.strides, b.shape, b.strides, a.dtype, b.dtype, out is None or out.strides, config.num_threads
-        known = self._known.get(key, _UNKNOWN)
-        if known is _UNKNOWN:
-            known = self._known[key] = _shape_of(a, b, out)
+        threads = blas_threads()
+        target = out is None or out.strides
+        key = a.shape, a.strides, b.shape, b.strides, a.dtype, b.dtype, target, threads, config.num_threads
+        try:
+            known = self._known[key]
+            self._known.move_to_end(key)
+        except KeyError:
+            known = self._known[key] = _shape_of(a, b, out, threads)
             if len(self._known) > _KEPT:
                 self._known.popitem(last=False)
         if known is None or known.refused or config.tier == "interpreter" or not known.lock.acquire(blocking=False):
@@ -74,7 +79,8 @@ class Products:
 
     def _run(self, known: _Shape, a: Array, b: Array, out: Array | None, blas: Blas) -> Array:
         ours = known.launch is not None and (config.tier == "compiled" or known.choice.choose())
-        ours = ours and not np.may_share_memory(a, b)  # BLAS multiplies a matrix by itself another way
+        # BLAS multiplies a matrix by itself another way, and NumPy copies what is not aligned, in an order of its own
+        ours = ours and a.flags.aligned and b.flags.aligned and not np.may_share_memory(a, b)
         started = perf_counter()
         if ours:
             out = np.empty(known.result, a.dtype) if out is None else out
@@ -87,7 +93,7 @@ class Products:
             known.choice.learn(ours, seconds)
         elif not known.tried:
             known.spent += seconds
-            if known.spent >= HOT:
+            if known.spent >= max(HOT, _TURNS * seconds):
                 known.tried = True
                 compile_later(lambda: self._prove(known))
         return out
@@ -100,13 +106,13 @@ class Products:
             known.refused = known.launch is None
 
 
-def _shape_of(a: Array, b: Array, out: Array | None) -> _Shape | None:
+def _shape_of(a: Array, b: Array, out: Array | None, threads: int) -> _Shape | None:
     """Return what is known about products of this geometry, or None where they are none of ours."""
     if a.dtype != b.dtype or a.dtype.char not in "fd" or not a.dtype.isnative:
         return None
     (rows, terms), columns = a.shape[-2:], b.shape[-1]
     one = rows * columns * terms
-    if min(rows, columns, terms) < 2 or not (_is_matrix(a) and _is_matrix(b)):
+    if min(rows, columns, terms) < 2 or b.shape[-2] != terms or not (_is_matrix(a) and _is_matrix(b)):
         return None
     if one > _MOST or max(rows * terms, terms * columns, rows * columns) > _LARGEST:
         return None
@@ -117,7 +123,7 @@ def _shape_of(a: Array, b: Array, out: Array | None) -> _Shape | None:
     form = Form(a.dtype, rows, terms, columns, a.strides[-2:], b.strides[-2:], target[-2])
     shared = [np.broadcast_to(x, (*lead, *x.shape[-2:])).strides for x in (a, b)]
     offsets = [_offsets(strides[:-2], lead) for strides in (*shared, target)]
-    return _Shape(form, (*lead, rows, columns), np.stack(offsets, axis=-1))
+    return _Shape(form, (*lead, rows, columns), np.stack(offsets, axis=-1), threads)
 
 
 def _is_matrix(a: Array) -> bool:
@@ -132,8 +138,9 @@ def _is_matrix(a: Array) -> bool:
 class _Shape:
     """Products of one geometry: what they took, and the code for them."""
 
-    def __init__(self, form: Form, result: tuple[int, ...], offsets: Array) -> None:
+    def __init__(self, form: Form, result: tuple[int, ...], offsets: Array, threads: int) -> None:
         self.form, self.result, self._offsets = form, result, offsets
+        self._threads = threads  # of BLAS
         self.lock = threading.Lock()  # held by the thread that runs the code
         self.choice = Choice(True)
         self.launch: Any = None
@@ -144,7 +151,7 @@ class _Shape:
         """Return code that gives BLAS's bits, or raise `Unsupported`."""
         from .productcode import prove
 
-        return prove(self.form, self._offsets)
+        return prove(self.form, self._offsets, self._threads)
 
 
 def _packed(shape: tuple[int, ...], size: int) -> Iterator[int]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..blas import blas_threads
 from ..codegen.llvmproduct import CHUNK, CONTEXT, PRODUCT, Tile, render_product
 from ..config import num_threads
 from ..dtypes import DType
@@ -23,11 +24,13 @@ Array = np.ndarray[Any, Any]
 _PER_PART = 512  # rows (or columns) for which a panel is worth being packed once more
 _DEPTHS = (384, 256, 320, 352, 448, 512, 640, 768, 192, 240, 128)  # longest blocks of terms, as libraries have them
 _PAGE = 4096
+_ROOM = 1 << 24  # bytes of packed panels: no library cuts a sum into blocks that take more
 
 
-def prove(form: Form, offsets: Array) -> Launch:
+def prove(form: Form, offsets: Array, threads: int) -> Launch:
     """Return code for products of a form whose matrices are at some offsets, or raise `Unsupported`.
 
+    `threads` is how many BLAS uses: it shall not be asked with others, as a program may have it by now.
     What it gives was compared with BLAS: on one product of random matrices in the same order. All terms of its first
     element are negative and underflow, which shows whether BLAS keeps negative zeros.
     """
@@ -37,11 +40,17 @@ def prove(form: Form, offsets: Array) -> Launch:
     a = _random((form.rows, form.terms), form.first, form.dtype)
     b = _random((form.terms, form.columns), form.second, form.dtype)
     a[0], b[:, 0] = -np.abs(a[0] * tiny), np.abs(b[:, 0] * tiny)
+    before = blas_threads()
     wanted = np.matmul(a, b)
+    if not before == blas_threads() == threads:
+        raise Unsupported("BLAS has another number of threads by now")
     found = np.empty_like(wanted)
     trial = form._replace(first=a.strides, second=b.strides, row=found.strides[0])
     for blocks in _plans(form.terms):
-        Launch(code, tile, trial, np.zeros((1, 3), np.int64), blocks, 0.0, 1)(address(a), address(b), address(found))
+        launch = Launch(code, tile, trial, np.zeros((1, 3), np.int64), blocks, 0.0, 1)
+        if launch.room > _ROOM:
+            continue
+        launch(address(a), address(b), address(found))
         if np.array_equal(found, wanted):
             negative = bool(np.signbit(wanted[0, 0]))
             found[0, 0] = wanted[0, 0]
@@ -53,7 +62,8 @@ def prove(form: Form, offsets: Array) -> Launch:
 def _random(shape: tuple[int, int], steps: tuple[int, ...], dtype: DType) -> Array:
     """Return random numbers in the order of a matrix."""
     turned = steps[1] != dtype.itemsize
-    found = np.random.default_rng(20).standard_normal(shape[::-1] if turned else shape).astype(dtype)
+    found = np.random.default_rng(20).random(shape[::-1] if turned else shape, dtype.type)
+    found -= dtype.type(0.5)
     return found.T if turned else found
 
 
@@ -103,6 +113,7 @@ class Launch:
         widest = min(-(-columns // tile.lanes // across) + 1, tile.chunk // tile.lanes) * tile.lanes
         packed = deepest * widest  # bytes of the panels of b
         self._share = -(-(packed + CHUNK * deepest) // _PAGE) * _PAGE
+        self.room = self._bands * self._share
         self._keep = code, offsets, blocks
         words = (0, 0, 0, address(offsets), *form.first, *form.second, form.row, rows, columns, address(blocks),
                  len(blocks), down, across, parts, self._bands, 0, self._share, packed,
@@ -115,7 +126,7 @@ class Launch:
         """Multiply the matrices at some addresses."""
         words = self._words
         words[0], words[1], words[2] = a, b, c
-        words[self._place] = _scratch.of(self._bands * self._share)
+        words[self._place] = _scratch.of(self.room)
         self._job.run(ctypes.addressof(words), self._bands)
 
 
