@@ -249,6 +249,21 @@ def test_a_proof_takes_little_memory() -> None:
     assert productcode._scratch.memory.nbytes <= 2 * productcode._ROOM
 
 
+def test_an_interruption_leaves_scratch_memory_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    scratch = productcode._Scratch()
+    scratch.of(100)
+
+    def interrupted(memory: Array) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(productcode, "address", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            scratch.of(1 << 20)
+    start, begin = scratch.of(1 << 20), address(scratch.memory)
+    assert begin <= start <= begin + scratch.memory.nbytes - (1 << 20)
+
+
 def test_threads_multiply_at_once() -> None:
     rng = numpy.random.default_rng(1)
     a = rng.random((8, 200, 64))

@@ -149,8 +149,9 @@ class _Scratch(local):
     def of(self, nbytes: int) -> int:
         """Return the address of so much memory, at the beginning of a page."""
         if self.memory.size < nbytes + _PAGE:
-            self.memory = np.empty(nbytes + _PAGE, np.uint8)
-            self.start = -(-address(self.memory) // _PAGE) * _PAGE
+            memory = np.empty(nbytes + _PAGE, np.uint8)
+            start = -(-address(memory) // _PAGE) * _PAGE
+            self.memory, self.start = memory, start  # both, whenever Ctrl-C is pressed
         return self.start
 
 
