@@ -30,9 +30,9 @@ def _parser() -> argparse.ArgumentParser:
         "--fallback",
         choices=("allow", "error"),
         default="allow",
-        help="error: no help from the host, but in the tests that fallback-allowed-BACKEND.txt names",
+        help="error: no help from the host, but for reasons that are known (conformance/allowed.py)",
     )
-    parser.add_argument("--write-list", action="store_true", help="with --fallback error, write that list anew")
+    parser.add_argument("--write-list", action="store_true", help="with it, write fallback-allowed-BACKEND.txt anew")
     parser.add_argument("--only", metavar="EXPRESSION", default="", help="as pytest's -k; nothing is written then")
     parser.add_argument("--results", type=Path, default=_HERE / "results", metavar="FOLDER")
     parser.add_argument("--report", action="store_true", help="only write docs/conformance.md from the results")
@@ -55,19 +55,21 @@ def _show(summary: dict[str, Any]) -> None:
         print("on the host:", ", ".join(f"{name} ({count})" for name, count in summary["host_fallbacks"].items()))
 
 
-def _compare_list(options: running.Options, summary: dict[str, Any], *, write: bool) -> None:
-    """Compare the tests that needed the host with the list of those that may."""
-    path, found = allowed.path_of(options.device), summary["host"]
+def _judge_needs(options: running.Options, summary: dict[str, Any], found: allowed.Needs, *, write: bool) -> None:
+    """Name what needed the host without a right to it, and how the rest differs from the list."""
+    path = allowed.path_of(options.device)
     if write and not options.only:
         allowed.write(path, options.device, found)
-        print(f"wrote {path.name}: {len(found)} tests need the host")
-    new, done = allowed.judge(found, allowed.read(path))
-    for name in new:
-        print(f"needs the host, and is not in {path.name}: {name} ({found[name]})")
-    for name in () if options.only else done:
-        print(f"needs the host no more, take it out of {path.name}: {name}")
-    if new:
-        summary["problems"].append(f"{len(new)} tests need the host that did not before")
+        print(f"wrote {path.name}: {len({test for _, test in found})} tests need the host")
+    wrong, new, gone = allowed.judge(found, allowed.read(path))
+    for need, test in sorted(new):
+        print(f"note: needs the host, and is not in {path.name}: {test} ({need})")
+    for need, test in () if options.only else sorted(gone):
+        print(f"note: is in {path.name}, and did not need the host: {test} ({need})")
+    for need, test in sorted(wrong):
+        print(f"NEEDS THE HOST and must not: {test} ({need})")
+    if wrong:
+        summary["problems"].append(f"{len({test for _, test in wrong})} tests need the host and must not")
 
 
 def _check_device(name: str) -> None:
@@ -91,17 +93,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (suite.SuiteError, gpuxp.UnknownDeviceError) as error:
         print(f"conformance: {error}", file=sys.stderr)
         return 2
-    summary = running.run(options, checkout)
+    summary, needs = running.run(options, checkout)
     _show(summary)
     if options.fallback == "error":
-        _compare_list(options, summary, write=given.write_list)
+        _judge_needs(options, summary, needs, write=given.write_list)
     elif not options.only:
         given.results.mkdir(parents=True, exist_ok=True)
         file = given.results / f"{options.device.replace(':', '_')}.json"
         file.write_text(json.dumps(summary, indent=2) + "\n")
     verdict = "FAILED, " + ", ".join(summary["problems"]) if summary["problems"] else "passed"
-    count = summary["counts"]["passed"] + len(summary["host"])
-    print(f"conformance on {options.device}: {verdict} ({count} tests in {summary['seconds']} s)")
+    print(f"conformance on {options.device}: {verdict} ({summary['counts']['passed']} tests in {summary['seconds']} s)")
     return 1 if summary["problems"] else 0
 
 

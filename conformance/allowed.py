@@ -1,23 +1,30 @@
-"""The tests that need the host, one list per backend: ``fallback-allowed-opencl.txt`` and so on.
+"""What the host may do for a device, and the tests that were seen to need it: ``fallback-allowed-opencl.txt`` and more.
 
-A run under the fallback policy ``error`` fails a test wherever the host would have had to help. Those that are in the
-list are allowed to; a test that is not has lost its kernel.
+Under the fallback policy ``error`` a run fails where the host is needed for another reason than those below, which
+`docs/differences.md` names. So it is judged alike whichever dtypes its tests draw; the lists are for people.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+
+Needs = set[tuple[str, str]]  # why the host was needed, and the test
 
 _HERE = Path(__file__).resolve().parent
-_ERROR = re.compile(r"FallbackError: (\S+): \S+ cannot run it \((.*?)\) and the fallback policy")
+_LACKING = "(float16|float64|complex64|complex128)"
 _LAPACK = (
     "cholesky det eig eigh eigvals eigvalsh inv matrix_norm matrix_power matrix_rank pinv qr slogdet solve svd svdvals"
 )
-_RIGHTLY = re.compile(rf"linalg\.({'|'.join(_LAPACK.split())}):|.*: \S+ has no (float16|float64|complex64|complex128)$")
-HEAD = """# Tests of the array API suite that need the host on {kind}, and what the host does in them.
+RIGHT = {  # what belongs on the host, and how a refusal says so
+    "dtypes that it lacks": rf"\S+ has no {_LACKING}|{_LACKING} is not a type that \S+ has on this device",
+    "powers of integers and of complex numbers": r"power of (u?int|complex)\d+ has no .*spelling.*",
+    "LAPACK's work": rf"linalg\.({'|'.join(_LAPACK.split())}): .*",
+    "transforms in double precision": r"fft\.\w+: \S+ has none for (float64|complex128)",
+}
+HEAD = """# Tests of the array API suite that needed the host on {kind}, by reason: reasons are judged, not this list.
 # Made by `python -m conformance --device {device} --fallback error --write-list`; which tests draw a dtype is chance.
 """
 
@@ -27,30 +34,37 @@ def path_of(device: str) -> Path:
     return _HERE / f"fallback-allowed-{device.partition(':')[0]}.txt"
 
 
-def reasons_of(test: Mapping[str, Any]) -> list[str]:
-    """Return what a failed test wanted of the host; nothing if it failed otherwise."""
-    text = str(test.get("call", {}).get("longrepr", ""))
-    return sorted({f"{op}: {reason}" for op, reason in _ERROR.findall(" ".join(text.split()))})
+def need_of(op: str, reason: str) -> str:
+    """Return why an operation needs the host: its name does not matter where the reason is right by itself."""
+    return reason if kind_of(reason) else f"{op}: {reason}"
 
 
-def is_right(reasons: str) -> bool:
-    """Whether the host does only what belongs there: LAPACK's work, and dtypes that the device lacks."""
-    return all(_RIGHTLY.match(reason) for reason in reasons.split("; "))
+def kind_of(need: str) -> str:
+    """Return which of the right reasons a need has; nothing if it has none."""
+    return next((kind for kind, pattern in RIGHT.items() if re.fullmatch(pattern, need)), "")
 
 
-def read(path: Path) -> dict[str, str]:
-    """Return the tests of a list, and what the host does in each."""
-    lines = path.read_text().splitlines() if path.exists() else []
-    pairs = (line.partition("  # ")[::2] for line in lines if line and not line.startswith("#"))
-    return {name: reasons for name, reasons in pairs}
+def read(path: Path) -> Needs:
+    """Return what a list holds."""
+    found, need = set(), ""
+    for line in path.read_text().splitlines() if path.exists() else ():
+        if line.startswith("  "):
+            found.add((need, line.strip()))
+        elif not line.startswith("#"):
+            need = line
+    return found
 
 
-def write(path: Path, device: str, found: Mapping[str, str]) -> None:
+def write(path: Path, device: str, found: Iterable[tuple[str, str]]) -> None:
     """Write a list."""
+    lines = []
+    for need, tests in groupby(sorted(found), key=lambda pair: pair[0]):
+        lines += [need, *(f"  {test}" for _, test in tests)]
     head = HEAD.format(kind=device.partition(":")[0], device=device)
-    path.write_text(head + "".join(f"{name}  # {reasons}\n" for name, reasons in sorted(found.items())))
+    path.write_text(head + "".join(f"{line}\n" for line in lines))
 
 
-def judge(found: Mapping[str, str], listed: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """Return the tests that need the host and are not listed, and those that are listed and do not need it."""
-    return sorted(found.keys() - listed.keys()), sorted(listed.keys() - found.keys())
+def judge(found: Needs, listed: Needs) -> tuple[Needs, Needs, Needs]:
+    """Return what needs the host and must not, what does rightly but is not listed, and what is listed and does not."""
+    wrong = {(need, test) for need, test in found if not kind_of(need)}
+    return wrong, found - wrong - listed, listed - found

@@ -53,13 +53,17 @@ def _lists(results: list[dict[str, Any]]) -> list[str]:
         path = allowed.path_of(device)
         listed = allowed.read(path)
         if listed:
-            rightly = sum(allowed.is_right(reasons) for reasons in listed.values())
+            tests = {kind: len({t for need, t in listed if allowed.kind_of(need) == kind}) for kind in allowed.RIGHT}
+            kinds = ", ".join(f"{kind} ({count})" for kind, count in tests.items() if count)
             lines.append(
-                f"- `{device}`: {len(listed)} tests, {rightly} of them for LAPACK's work or dtypes that it lacks "
+                f"- `{device}`: {len({test for _, test in listed})} tests, for {kinds} "
                 f"([{path.name}](../conformance/{path.name}))"
             )
     if lines:
-        lines.insert(0, "Tests that need the host, which `GPUXP_FALLBACK=error` forbids (chance picks their dtypes):\n")
+        lines.insert(
+            0,
+            "Tests that needed the host. With `--fallback error`, any other reason than these is a failure:\n",
+        )
         lines.append("")
     return lines
 

@@ -21,7 +21,7 @@ from . import allowed, plugin, suite
 STANDARD = "2025.12"
 EXPECTED = {suite.REVISION: 1379}  # tests of a revision that must run; the suite itself skips five more
 _ROOT = Path(__file__).resolve().parent.parent
-_GOOD = ("passed", "skipped", "host")  # host: failed under the policy `error` alone
+_GOOD = ("passed", "skipped")
 
 
 @dataclass(frozen=True)
@@ -76,21 +76,18 @@ def summarise(report: dict[str, Any]) -> dict[str, Any]:
     """Sum up pytest's report: counts, counts per file, what failed and why tests were skipped."""
     counts: Counter[str] = Counter({"passed": 0, "failed": 0, "error": 0, "xfailed": 0, "xpassed": 0, "skipped": 0})
     files: dict[str, Counter[str]] = {}
-    failures, skips, hosted = [], {}, {}
+    failures, skips = [], {}
     for test in report["tests"]:
-        wanted = allowed.reasons_of(test) if test["outcome"] == "failed" else []
-        outcome = "host" if wanted else test["outcome"]
+        outcome = test["outcome"]
         counts[outcome] += 1
         name = test["nodeid"].removeprefix("array_api_tests/")
         files.setdefault(name.split("::")[0], Counter())[outcome] += 1
         if outcome == "skipped":
             skips[name] = reason_of(test)
-        elif wanted:
-            hosted[name] = "; ".join(wanted)
         elif outcome not in _GOOD:
             failures.append(name)
     return {
-        "counts": dict(counts), "failures": sorted(failures), "skips": dict(sorted(skips.items())), "host": hosted,
+        "counts": dict(counts), "failures": sorted(failures), "skips": dict(sorted(skips.items())),
         "files": {name: dict(found) for name, found in sorted(files.items())},
     }  # fmt: skip
 
@@ -99,10 +96,10 @@ def problems(summary: dict[str, Any], exitcode: int, *, whole: bool) -> list[str
     """Say what keeps a run from being a success; nothing if it is one."""
     found = [f"{count} {outcome}" for outcome, count in summary["counts"].items() if count and outcome not in _GOOD]
     expected = EXPECTED.get(summary["suite"]["revision"].removesuffix("-changed"), 1) if whole else 1
-    passed = summary["counts"]["passed"] + summary["counts"].get("host", 0)
+    passed = summary["counts"]["passed"]
     if not found and passed < expected:
         found.append(f"only {passed} tests ran, of {expected}")
-    if not found and exitcode and not summary["host"]:
+    if not found and exitcode:
         found.append(f"pytest ended with code {exitcode}")
     return found
 
@@ -121,8 +118,8 @@ def _about(options: Options, checkout: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def run(options: Options, checkout: Path) -> dict[str, Any]:
-    """Run the suite on a device and return the summary; pytest's own output goes to the terminal."""
+def run(options: Options, checkout: Path) -> tuple[dict[str, Any], allowed.Needs]:
+    """Run the suite on a device; return the summary and what needed the host. Pytest's own output is shown."""
     with tempfile.TemporaryDirectory(prefix="gpuxp-conformance-") as name:
         folder = Path(name)
         (folder / "counts").mkdir()
@@ -136,6 +133,7 @@ def run(options: Options, checkout: Path) -> dict[str, Any]:
         report = folder / "report.json"
         tests = json.loads(report.read_text()) if report.is_file() else {"tests": []}
         summary = _about(options, checkout) | summarise(tests)
-        summary |= {"seconds": round(seconds, 1), "host_fallbacks": plugin.read_counts(folder / "counts")}
+        counts, needs = plugin.read_notes(folder / "counts")
+        summary |= {"seconds": round(seconds, 1), "host_fallbacks": counts}
     summary["problems"] = problems(summary, done.returncode, whole=not options.only)
-    return summary
+    return summary, needs

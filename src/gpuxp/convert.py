@@ -259,9 +259,9 @@ def library(
         out = fresh(runtime, shape, dtype, strides)
         runtime.fill_by(out._view, fn, there)
         return out
-    views = tuple(a._view for a in ins)
+    views = tuple([a._view for a in ins])
     out = fresh(runtime, shape, dtype, strides)
-    loop = (*(v.ghost.dtype for v in views), dtype)
+    loop = (*[v.ghost.dtype for v in views], dtype)
     runtime.record(Node(name, LIBRARY, (out._view,), views, loop, shape, tuple(parameters.items()), fn=fn))
     return out
 

@@ -302,13 +302,14 @@ class Engine:
     def _call_native(self, node: Node) -> str:
         """Run a library command by the device's own; return why that cannot be, or an empty string."""
         native = self.backend.library.get(node.op)
-        if native is None or len(node.reads()) < len(node.ins):
+        reads = node.reads()
+        if native is None or len(reads) < len(node.ins):
             return "no kernel of its own"
-        for view in (*node.reads(), *node.outs):
+        for view in (*reads, *node.outs):
             self.ensure(view.buffer)
         parameters: Any = node.attr or ()
         try:
-            native(dict(parameters), [operand(v) for v in node.reads()], [operand(v) for v in node.outs])
+            native(dict(parameters), [operand(v) for v in reads], [operand(v) for v in node.outs])
         except Unsupported as reason:
             return reason.reason
         return ""

@@ -21,12 +21,15 @@ _lock = threading.Lock()
 counts: Counter[str] = Counter()
 
 
-def user_site() -> tuple[str, int]:
-    """Return file and line of the innermost frame outside gpuxp."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    return frame.f_code.co_filename, frame.f_lineno
+def user_site(depth: int = 1) -> tuple[str, int]:
+    """Return file and line of the innermost frame outside gpuxp; the first `depth` ones are known to be inside."""
+    frame = sys._getframe(depth)
+    while (file := frame.f_code.co_filename).startswith(_PACKAGE):
+        outer = frame.f_back
+        if outer is None:
+            break
+        frame = outer
+    return file, frame.f_lineno
 
 
 def on_host(device: str, what: str, reason: str, site: tuple[str, int] | None = None) -> None:

@@ -63,19 +63,21 @@ def put_at(target: ndarray, places: ndarray, values: ndarray, axis: int, unique:
 
 def running(op: str, x: ndarray, axis: int = 0) -> ndarray:
     """Return the running results of a binary op along an axis, in the dtype of `x`."""
-    fn = UFUNCS[op].numpy.accumulate
-    strides = layout((x._ghost,), x.shape, x.itemsize)
-    if not x.size:
-        return fresh(x._runtime, x.shape, x.dtype)
+    fn, own = UFUNCS[op].numpy.accumulate, x._ghost
+    shape, dtype = own.shape, own.dtype
+    if not own.size:
+        return fresh(x._runtime, shape, dtype)
+    strides = layout((own,), shape, own.itemsize)
     return library(
-        "accumulate", lambda v, room: fn(v, axis, v.dtype, room()), [x], x.shape, x.dtype, strides, op=op, axis=axis
+        "accumulate", lambda v, room: fn(v, axis, v.dtype, room()), [x], shape, dtype, strides, op=op, axis=axis
     )
 
 
 def accumulate(op: str, x: ndarray, axis: int, dtype: Any) -> ndarray:
     """Return what `numpy.ufunc.accumulate` gives."""
-    target = _accumulated(op, x.ndim, x.dtype, axis, None if dtype is None else check(dtype, op))
-    return running(op, x if x.dtype == target else copy_of(x, target), axis % x.ndim)
+    ndim, source = x.ndim, x.dtype
+    target = _accumulated(op, ndim, source, axis, None if dtype is None else check(dtype, op))
+    return running(op, x if source == target else copy_of(x, target), axis % ndim)
 
 
 @lru_cache(maxsize=256, typed=True)

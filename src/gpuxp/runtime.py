@@ -116,7 +116,7 @@ class Runtime(Engine):
     def record(self, node: Node) -> None:
         """Append a command to the tape."""
         if not self.host_visible or config.debug:  # it may be needed: a device may be unable to do this
-            node.site = fallback.user_site()
+            node.site = fallback.user_site(2)
         with self.lock:
             epoch = 0
             while epoch != self.epoch:  # once more if a finalizer, or a handler of signals, has read results meanwhile

@@ -95,9 +95,14 @@ def test_a_changed_clone_is_refused(tmp_path, monkeypatch):
 
 
 def test_counts_of_all_processes_are_added(tmp_path):
-    (tmp_path / "1.json").write_text(json.dumps({"opencl:0:sort": 2}))
-    (tmp_path / "2.json").write_text(json.dumps({"opencl:0:sort": 3, "opencl:0:svd": 1}))
-    assert plugin.read_counts(tmp_path) == {"opencl:0:sort": 5, "opencl:0:svd": 1}
+    for name, counts, needs in (
+        ("1", {"opencl:0:sort": 2}, [["sort: why", "test_a"]]),
+        ("2", {"opencl:0:svd": 1, "opencl:0:sort": 3}, [["sort: why", "test_a"], ["sort: why", "test_b"]]),
+    ):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"counts": counts, "needs": needs}))
+    counts, needs = plugin.read_notes(tmp_path)
+    assert counts == {"opencl:0:sort": 5, "opencl:0:svd": 1}
+    assert needs == {("sort: why", "test_a"), ("sort: why", "test_b")}
 
 
 def test_the_report_has_a_row_per_device(tmp_path):
@@ -118,47 +123,110 @@ def test_the_report_has_a_row_per_device(tmp_path):
     assert "[fallback-allowed-opencl.txt](../conformance/fallback-allowed-opencl.txt)" in page
 
 
-def refused(name: str, *ops: str) -> dict[str, object]:
-    reason = "opencl:0 cannot run it (no kernel\n of its own) and the fallback policy"
-    lines = [f"E   gpuxp.errors.FallbackError: {op}: {reason}" for op in ops]
-    return entry(name, "failed", call={"longrepr": "\n".join(lines)})
-
-
-def test_tests_that_need_the_host_are_told_from_failures():
-    found = summary_of(entry("test_a", "passed"), refused("test_b", "sort", "argsort", "sort"))
-    assert found["host"] == {"test_a.py::test_b": "argsort: no kernel of its own; sort: no kernel of its own"}
-    assert found["failures"] == []
-    assert running.problems(found, 1, whole=True) == []
-    failed = summary_of(refused("test_b", "sort"), entry("test_c", "failed", call={"longrepr": "E   assert 0"}))
-    assert running.problems(failed, 1, whole=True) == ["1 failed"]
+RIGHT = ("linalg.qr: no kernel of its own", "test_a.py::test_qr")
+WRONG = ("sort: no kernel of its own", "test_a.py::test_sort")
 
 
 def test_the_list_of_tests_that_need_the_host(tmp_path):
-    found = {"test_a.py::test_b": "sort: no kernel of its own", "test_a.py::test_a": "linalg.qr: no kernel of its own"}
+    found = {
+        RIGHT,
+        ("mlx:cpu has no complex128", "test_a.py::test_exp[x; y # z]"),
+        ("linalg.qr: other", "test_b.py::t"),
+    }
     path = tmp_path / "list.txt"
-    assert allowed.read(path) == {}
-    allowed.write(path, "opencl:0", found)
+    assert allowed.read(path) == set()
+    allowed.write(path, "mlx:cpu", found)
     assert allowed.read(path) == found
-    assert path.read_text().splitlines()[2].startswith("test_a.py::test_a  # linalg.qr")
-    assert allowed.judge({"x": "", "y": ""}, {"y": "", "z": ""}) == (["x"], ["z"])
+    assert path.read_text().splitlines()[2:4] == [RIGHT[0], f"  {RIGHT[1]}"]
+
+
+def test_reasons_judge_a_run_and_not_the_list():
+    listed = ("mlx:cpu has no complex128", "test_a.py::test_exp")
+    drawn = ("mlx:cpu has no complex128", "test_a.py::test_sin")
+    assert allowed.judge({RIGHT, drawn, WRONG}, {listed, RIGHT}) == ({WRONG}, {drawn}, {listed})
+    assert allowed.judge({WRONG}, {WRONG})[0] == {WRONG}  # to be listed is no excuse
 
 
 @pytest.mark.parametrize(
-    ("reasons", "right"),
+    ("op", "reason", "kind"),
     [
-        ("linalg.qr: no kernel of its own", True),
-        ("exp: mlx:cpu has no complex128; linalg.eigh: no kernel of its own", True),
-        ("linalg.qr: no kernel of its own; sort: no kernel of its own", False),
-        ("linalg.cross: no kernel of its own", False),
-        ("exp: complex64 has no spelling", False),
+        ("linalg.qr", "no kernel of its own", "LAPACK's work"),
+        ("exp+add", "mlx:cpu has no complex128", "dtypes that it lacks"),
+        ("exp", "float64 is not a type that OpenCL has on this device", "dtypes that it lacks"),
+        ("cast+power", "power of int64 has no spelling in MLX", "powers of integers and of complex numbers"),
+        ("power", "power of complex64 has no OpenCL spelling", "powers of integers and of complex numbers"),
+        ("fft.ifft", "mlx:cpu has none for complex128", "transforms in double precision"),
+        ("power", "power of float32 has no spelling in MLX", ""),
+        ("fft.ifft", "mlx:cpu has none for complex64", ""),
+        ("exp", "mlx:cpu has no int32", ""),
+        ("sort", "no kernel of its own", ""),
+        ("linalg.cross", "no kernel of its own", ""),
+        ("exp", "complex64 has no spelling", ""),
     ],
 )
-def test_what_the_host_may_do(reasons, right):
-    assert allowed.is_right(reasons) is right
+def test_what_the_host_may_do(op, reason, kind):
+    assert allowed.kind_of(allowed.need_of(op, reason)) == kind
+
+
+SUITE_OF_TWO = """
+import gpuxp
+
+def test_sorts():  # a test that swallows the error needs the host all the same
+    try:
+        gpuxp.testing_refusal("sort")
+    except gpuxp.FallbackError:
+        pass
+
+def test_decomposes():
+    gpuxp.testing_refusal("linalg.qr")
+"""
+
+
+OPTIONS_OF_THE_SUITE = """
+import gpuxp
+from gpuxp import fallback
+
+gpuxp.testing_refusal = lambda op: fallback.on_host("cpu", op, "no kernel of its own")
+
+def pytest_addoption(parser):
+    for name in ("--max-examples", "--skips-file", "--xfails-file"):
+        parser.addoption(name)
+    parser.addoption("--disable-deadline", action="store_true")
+"""
+
+
+@pytest.fixture
+def run_of_two(tmp_path):
+    """Run a suite of two tests under the policy `error`, with the command line as a user gives it."""
+    folder = tmp_path / "array_api_tests"
+    folder.mkdir()
+    (tmp_path / "array-api" / "spec").mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    (folder / "test_two.py").write_text(SUITE_OF_TWO)
+    (tmp_path / "conftest.py").write_text(OPTIONS_OF_THE_SUITE)
+
+    def run(only):
+        return main(["--device=cpu", "--fallback=error", f"--suite={tmp_path}", "--workers=1", f"--only={only}"])
+
+    return run
+
+
+def test_a_reason_that_is_not_right_fails_the_run(run_of_two, capfd):
+    assert run_of_two("sorts") == 1
+    shown = capfd.readouterr().out
+    assert "NEEDS THE HOST and must not: test_two.py::test_sorts (sort: no kernel of its own)" in shown
+    assert "FAILED, 1 tests need the host and must not" in shown
+
+
+def test_a_right_reason_that_is_not_listed_is_a_note(run_of_two, capfd):
+    assert run_of_two("decomposes") == 0
+    shown = capfd.readouterr().out
+    assert "note: needs the host, and is not in fallback-allowed-cpu.txt: test_two.py::test_decomposes" in shown
+    assert "passed (1 tests" in shown
 
 
 @pytest.mark.parametrize("backend", ["opencl", "mlx"])
-def test_the_lists_hold_only_lapack_and_dtypes_that_the_device_lacks(backend):
+def test_the_lists_hold_only_what_belongs_on_the_host(backend):
     listed = allowed.read(allowed.path_of(backend))
     assert listed
-    assert [test for test, reasons in listed.items() if not allowed.is_right(reasons)] == []
+    assert allowed.judge(listed, listed)[0] == set()

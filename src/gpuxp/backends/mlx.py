@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib.metadata
 import math
@@ -10,7 +9,7 @@ import os
 import platform
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,17 +50,18 @@ class _Body:
     def __init__(self, kernel: Kernel) -> None:
         body = kernel.body
         self.inputs = [n for n, i in enumerate(body) if i.op in ("load", "scalar", "index")]
-        self.steps = [(n, *_spelled(kernel, i)) for n, i in enumerate(body) if n not in self.inputs]
         self.results = tuple(dict.fromkeys([v for _, v in kernel.stores] + [r.value for r in kernel.reductions]))
-        self.size = len(body)
+        computed = [n for n in range(len(body)) if n not in self.inputs]
+        place = {n: p for p, n in enumerate((*self.inputs, *computed))}
+        spelled = [_spelled(kernel, body[n]) for n in computed]
+        self._steps = [(fn, [place[a] for a in args]) for fn, args in spelled]
+        self._found = [place[v] for v in self.results]
 
     def __call__(self, *inputs: MxArray) -> list[MxArray]:
-        values: list[MxArray] = [None] * self.size
-        for number, value in zip(self.inputs, inputs, strict=True):
-            values[number] = value
-        for number, fn, args in self.steps:
-            values[number] = fn(*[values[a] for a in args])
-        return [values[v] for v in self.results]
+        values = [*inputs]
+        for fn, args in self._steps:
+            values.append(fn(*[values[a] for a in args]))
+        return [values[v] for v in self._found]
 
 
 def _spelled(kernel: Kernel, inst: Inst) -> tuple[Fn, tuple[int, ...]]:
@@ -133,7 +133,7 @@ class Program:
 
         def run(held: Sequence[Any], scalars: Sequence[Any]) -> None:
             mems = [h.mem for h in held]
-            with backend._lock, mx.stream(backend._stream):
+            with backend.lock, mx.stream(backend.stream):
                 if self._cool > 0:
                     self._warm(elements)
                 if whole and [m.size for m in mems] == sizes:
@@ -251,10 +251,10 @@ class MLXBackend:
         # a stream belongs to the thread that made it, unless one asks; launches from many threads take turns
         make_stream: Callable[[Any], Any] = getattr(mx, "new_thread_unsafe_stream", mx.new_stream)
         self._new_stream = functools.partial(make_stream, device)
-        self._stream = self._new_stream()
-        self._streams = [self._stream]
+        self.stream = self._new_stream()
+        self._streams = [self.stream]
         self.shares = which == "cpu"  # long computations among streams
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._programs: dict[Kernel, Program] = {}
         self.can_compile = which == "gpu" or shutil.which("g++") is not None
         info = mx.device_info(device) if hasattr(mx, "device_info") else mx.metal.device_info()
@@ -278,12 +278,6 @@ class MLXBackend:
         self._streams += [self._new_stream() for _ in range(count - len(self._streams))]
         return self._streams[:count]
 
-    @contextlib.contextmanager
-    def queue(self) -> Iterator[None]:
-        """Let a block build and start MLX's operations in this device's order."""
-        with self._lock, mx.stream(self._stream):
-            yield
-
     def alloc(self, nbytes: int) -> Memory:
         """Return memory; MLX takes it when something is written."""
         if nbytes > self._capacity - mx.get_active_memory():
@@ -304,7 +298,7 @@ class MLXBackend:
         if not host.nbytes:
             return
         flat = host.reshape(-1)
-        with self.queue():
+        with self.lock, mx.stream(self.stream):
             if host.nbytes != mem.size:
                 raw = np.zeros(mem.size, np.uint8)
                 self.read(mem, 0, raw)
@@ -319,15 +313,15 @@ class MLXBackend:
         """Copy from the device into a contiguous host array."""
         if not host.nbytes or mem.array is None:
             return
-        with self.queue():
+        with self.lock, mx.stream(self.stream):
             mx.eval(mem.array)
             found: Array = np.array(mem.array, copy=False)
             host.reshape(-1).view(np.uint8)[...] = found.view(np.uint8)[offset : offset + host.nbytes]
 
     def sync(self) -> None:
         """Wait until everything launched has run."""
-        with self._lock:
-            mx.synchronize(self._stream)
+        with self.lock:
+            mx.synchronize(self.stream)
 
     def start(self, arrays: Sequence[MxArray]) -> None:
         """Start computing arrays; when memory is out, give back what MLX keeps and try once more."""

@@ -55,8 +55,16 @@ def _fits(mem: Memory, dtype: DType, offset: int, strides: Shape) -> bool:
     return not (mem.size % unit or offset % unit or any(s % unit for s in strides))
 
 
+def _is_whole(mem: Memory, dtype: DType, shape: Shape, offset: int, strides: Shape) -> bool:
+    """Whether a view is a whole allocation in one dimension: the common case, with little work."""
+    unit = dtype.itemsize
+    return len(shape) == 1 and not offset and strides[0] == unit and shape[0] * unit == mem.size
+
+
 def load(mem: Memory, dtype: DType, shape: Shape, offset: int, strides: Shape) -> MxArray:
     """Return the elements of a view; along dimensions that are broadcast, one."""
+    if _is_whole(mem, dtype, shape, offset, strides):
+        return mem.flat(dtype)
     unit = dtype.itemsize
     extents = tuple(1 if s == 0 else n for n, s in zip(shape, strides, strict=True))
     if not _fits(mem, dtype, offset, strides):
@@ -75,6 +83,9 @@ def store(mem: Memory, dtype: DType, shape: Shape, offset: int, strides: Shape, 
     """Write the elements of a view."""
     unit = dtype.itemsize
     value = mx.broadcast_to(value, shape)
+    if _is_whole(mem, dtype, shape, offset, strides):
+        mem.array = mx.contiguous(value)
+        return
     if not _fits(mem, dtype, offset, strides):
         raw = mx.view(mx.expand_dims(mx.contiguous(value), -1), TYPES[_BYTE])
         store(mem, _BYTE, (*shape, unit), offset, (*strides, 1), raw)

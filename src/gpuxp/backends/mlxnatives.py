@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,14 +22,12 @@ class Device(Protocol):
     """What a native needs of its device."""
 
     name: str
+    lock: Any  # held, with `stream` as MLX's, while operations are built and started
+    stream: Any
     exact_order: bool  # whether sorting keeps the order of equal elements, and writes to one place come in order
 
     def takes(self, dtype: DType) -> bool:
         """Whether the device has a dtype."""
-        ...
-
-    def queue(self) -> Any:
-        """Enter a block that builds and starts operations."""
         ...
 
     def start(self, arrays: Sequence[MxArray]) -> None:
@@ -160,22 +158,22 @@ def natives(device: Device) -> Mapping[str, Native]:
     return found
 
 
-def _native(device: Device, fn: Callable[..., MxArray], allowed: Sequence[DType]) -> Native:
+def _native(device: Device, fn: Callable[..., MxArray], allowed: Iterable[DType]) -> Native:
     """Wrap a function of MLX arrays for operands of these dtypes."""
+    allowed = frozenset(allowed)
 
     def run(parameters: Mapping[str, Any], ins: Sequence[Operand], outs: Sequence[Operand]) -> None:
-        dtypes = {o.dtype for o in ins}
-        for dtype in dtypes:
-            if not device.takes(dtype):
-                raise Unsupported(f"{device.name} has no {dtype}")
-            if dtype not in allowed:
-                raise Unsupported(f"{device.name} has none for {dtype}")
-        if len(dtypes) > 1:
-            raise Unsupported(f"{device.name} has none for operands of two dtypes")
+        for operand in ins:
+            if not device.takes(operand.dtype):
+                raise Unsupported(f"{device.name} has no {operand.dtype}")
+            if operand.dtype not in allowed:
+                raise Unsupported(f"{device.name} has none for {operand.dtype}")
+            if operand.dtype != ins[0].dtype:
+                raise Unsupported(f"{device.name} has none for operands of two dtypes")
         (out,) = outs
         if 0 in out.shape:
             return
-        with device.queue():
+        with device.lock, mx.stream(device.stream):
             operands = [mx.broadcast_to(load(o.mem, o.dtype, o.shape, o.offset, o.strides), o.shape) for o in ins]
             result = mx.astype(fn(*operands, **parameters), TYPES[out.dtype])
             store(out.mem, out.dtype, out.shape, out.offset, out.strides, result)
@@ -194,7 +192,7 @@ def _mover(device: Device, fn: Callable[..., MxArray]) -> Native:
         (out,) = (in_words(device, o) for o in outs)
         if any(0 in o.shape for o in ins):  # nothing to take, nor to put
             return
-        with device.queue():
+        with device.lock, mx.stream(device.stream):
             result = fn(*[loaded(in_words(device, o)) for o in ins], **parameters)
             store(out.mem, out.dtype, out.shape, out.offset, out.strides, result)
             device.start([out.mem.array])
