@@ -20,7 +20,6 @@ _LAPACK = (
 )
 RIGHT = {  # what belongs on the host, and how a refusal says so
     "dtypes that it lacks": rf"\S+ has no {_LACKING}|{_LACKING} is not a type that \S+ has on this device",
-    "powers of integers and of complex numbers": r"power of (u?int|complex)\d+ has no .*spelling.*",
     "LAPACK's work": rf"linalg\.({'|'.join(_LAPACK.split())}): .*",
     "transforms in double precision": r"fft\.\w+: \S+ has none for (float64|complex128)",
 }

@@ -19,7 +19,7 @@ from .failures import again, forget_errors, poison, raise_errors
 from .geometry import Ghost, Shape
 from .gram import Multiplication
 from .inspecting import expect, report
-from .kernel import Kernel
+from .kernel import Inst, Kernel
 from .replay import Act, bind
 from .schedule import Loop, make_plan
 from .storage import Buffer, View, host_memory
@@ -260,11 +260,34 @@ class Engine:
             found = self.backend.compile(kernel)
         except Unsupported as refusal:
             found = self._host_launch(kernel, refusal)
+        else:
+            power = next((i for i in kernel.body if i.op == "power" and i.dtype.kind == "i"), None)
+            if power is not None and not self.host_visible:  # NumPy's loop, which runs otherwise, looks by itself
+                found = self._checked(found, kernel, power)
         self._launches[kernel] = found
         self.counters["compiles"] += 1
         if len(self._launches) > _LAUNCHES:
             self._launches.popitem(last=False)
         return found
+
+    def _checked(self, launch: Launch, kernel: Kernel, power: Inst) -> Launch:
+        """Return a launch of a power of integers that raises what NumPy does where an exponent is negative."""
+        exponent = kernel.body[power.args[1]]
+        while exponent.op == "cast":
+            exponent = kernel.body[exponent.args[0]]
+
+        def checked(shape: Shape, args: Sequence[Arg], scalars: Sequence[Any]) -> None:
+            values: Any = scalars[exponent.attr] if exponent.op == "scalar" else exponent.attr
+            if exponent.op == "load":
+                arg = args[exponent.attr]
+                host = fallback.to_host(self.backend, arg.mem, fallback.size_of(arg.mem))
+                values = np.ndarray(shape, exponent.dtype, host, arg.offset, arg.strides)
+                self.counters["host_reads"] += 1
+            if np.less(values, 0).any():
+                np.power(np.ones(1, power.dtype), power.dtype.type(-1))
+            launch(shape, args, scalars)
+
+        return checked
 
     def _host_launch(self, kernel: Kernel, refusal: Unsupported) -> Launch:
         """Return a launch that runs on the host's copy of the buffers."""

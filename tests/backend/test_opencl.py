@@ -169,9 +169,12 @@ def mismatches(backend: Any, dtype: Any, batch: Sequence[tuple[Elementwise, Any]
         launch(backend, kernel, a.shape, [a, b, *outs])
         for (row, out), got in zip(batch, outs, strict=True):
             if (row.domain, row.ulp == 0) == (domain, exact):
-                want = np.zeros(len(a), out)
+                # the engine lets no negative power of integers come so far
+                whole = slice(None) if row.name != "power" or dtype.kind != "i" else b >= 0
+                x, y, got = a[whole], b[whole], got[whole]
+                want = np.zeros(len(x), out)
                 with np.errstate(all="ignore"):
-                    row.impl(*(a, b)[: row.nin], out=want)
+                    row.impl(*(x, y)[: row.nin], out=want)
                 distance = ulps(want, got)
                 if distance > row.bound(backend.name, dtype.kind):
                     yield f"{row.name}: {distance:.3g} ulp"

@@ -142,3 +142,25 @@ def test_a_wrong_dtype_is_refused_before_a_wrong_shape(small: int) -> None:
             flags *= gpuxp.asarray([1, 2], dtype="uint8")
         with pytest.raises(ValueError, match="broadcast"):
             gpuxp.ones(4) + gpuxp.ones(2)
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"])
+def test_powers_of_integers_need_no_host(device: str, dtype: str) -> None:
+    """They wrap around as NumPy's do; a negative exponent is refused, and nothing else is lost."""
+    rng = numpy.random.default_rng(0)
+    a = rng.integers(-5 if dtype[0] == "i" else 0, 9, 500).astype(dtype)
+    b = rng.integers(0, 12, 500).astype(dtype)
+    x, y = (gpuxp.asarray(v, device=device) for v in (a, b))
+    cases = (lambda p, q: p**q, lambda p, q: p**3, lambda p, q: p[::2] ** q[::-2], lambda p, q: (p + 1) ** (q % 3))
+    with gpuxp.configure(fallback="error"):
+        for case in cases:
+            found, wanted = numpy.asarray(case(x, y)), case(a, b)
+            assert found.dtype == wanted.dtype
+            assert numpy.array_equal(found, wanted)
+        if dtype[0] == "i":
+            kept, refused = x + y, x ** gpuxp.where(y == 3, -1, y).astype(dtype)
+            with pytest.raises(ValueError, match="Integers to negative integer powers"):
+                numpy.asarray(refused)
+            assert numpy.array_equal(numpy.asarray(kept), a + b)
+        x **= y
+        assert numpy.array_equal(numpy.asarray(x), a**b)

@@ -140,6 +140,13 @@ _HELPERS = {
     "  const {T} r = ({T})(a % b);\n"
     "  return ({T})(r != 0 && (r < 0) != (b < 0) ? r + b : r);\n}}",
     "fmod:i": "{T} {f}({T} a, {T} b) {{ return ({T})(b == 0 || b == -1 ? 0 : a % b); }}",
+    **dict.fromkeys(
+        ("ipow:i", "ipow:u"),
+        "{T} {f}({T} a, {T} b) {{\n"
+        "  {U} found = 1, base = ({U})a;\n"
+        "  for ({U} n = ({U})b; n; n >>= 1, base *= base) if (n & 1) found *= base;\n"
+        "  return ({T})found;\n}}",
+    ),
     "floordiv:f": "{T} {f}({T} a, {T} b) {{\n"
     "  if (b == 0) return a / b;\n"
     "  const {T} r = fmod(a, b);\n"
