@@ -557,3 +557,22 @@ def test_the_cache_of_compiled_kernels_is_bounded(tmp_path: Any, monkeypatch: py
             os.utime(stamp, (1e9 + n, 1e9 + n))
     opencl._drop_old(tmp_path)
     assert sorted(p.name for p in (tmp_path / "AB").iterdir()) == ["program0", "program2", "program4", "program6"]
+
+
+def test_a_process_waits_for_its_device_before_it_ends() -> None:
+    """A driver that still compiled what nobody had read was taken down under it: one process in five crashed."""
+    code = (
+        "import os, sys, gpuxp as np\n"
+        "from gpuxp.backends.opencl import OpenCLBackend\n"
+        "sync = OpenCLBackend.sync\n"
+        "OpenCLBackend.sync = lambda self: (print('waited', flush=True), sync(self))\n"
+        "x = np.zeros(100_000, device='opencl:0')\n"
+        "x += 1\n"
+        "x._runtime.flush()\n"
+        "child = os.fork()\n"
+        "if not child: sys.exit()\n"
+        "os.waitpid(child, 0)\n"
+        "print('end', flush=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["end", "waited"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import shutil
 import stat
 import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -124,6 +126,14 @@ class Entry:
         self.packed = b""
 
 
+def _finish(backend: weakref.ref[OpenCLBackend], process: int) -> None:
+    """Wait for a device as its process ends: a driver that still compiles or computes would be taken down under it."""
+    found = backend()
+    if found is not None and os.getpid() == process:
+        with contextlib.suppress(cl.Error):
+            found.sync()
+
+
 class OpenCLBackend:
     """One OpenCL device."""
 
@@ -144,6 +154,7 @@ class OpenCLBackend:
         if device.single_fp_config & cl.device_fp_config.CORRECTLY_ROUNDED_DIVIDE_SQRT:
             self._options.append("-cl-fp32-correctly-rounded-divide-sqrt")
         self._programs = Programs(self)
+        atexit.register(_finish, weakref.ref(self), os.getpid())
         self.units = device.max_compute_units
         self.local_bytes = device.local_mem_size // 2
         self.caps = Caps(
