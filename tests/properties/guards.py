@@ -85,7 +85,9 @@ def ordered(*values: Any) -> bool:
 def fits(x: Any, dtype: Any) -> bool:
     """Converting to `dtype` is defined, and rounds once."""
     target = np.dtype(dtype)
-    if type(x) in (int, float, bool, complex):
+    if type(x) is complex:  # which NumPy's scalars become beside Python's; our values stay arrays, which lose a part
+        return target.kind == "c"
+    if type(x) in (int, float, bool):
         return type(x) is not float or target.kind != "u" or x >= 0
     if isinstance(x, np.integer) and target.kind in "iu":  # NumPy's scalars are checked, arrays and our values are not
         return np.iinfo(target).min <= int(x) <= np.iinfo(target).max
