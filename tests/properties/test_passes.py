@@ -9,6 +9,7 @@ import numpy
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import FlakyFailure
 
 import gpuxp as np
 from gpuxp import engine
@@ -280,7 +281,8 @@ def test_mutants_die(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passes, place, replaced)
     RUNTIME._scripts.clear()
     try:
-        with pytest.raises(AssertionError):
+        # what threads read of each other's rows is not the same each time
+        with pytest.raises((AssertionError, FlakyFailure)):
             settings(phases=[Phase.generate], database=None, max_examples=500)(random_programs(check))()
     finally:
         RUNTIME._scripts.clear()
