@@ -414,9 +414,10 @@ def matmul(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> ndarra
         product = None
         if 0 < x.ndim <= 2 >= y.ndim > 0:  # (beyond, broadcasting may give a large result)
             small = config.small
-            if x.size <= small >= y.size and x.size * y.shape[-1] < LEAST:
+            both = x.size <= small >= y.size
+            if both and x.size * y.shape[-1] < LEAST:
                 product = quiet_call(np.matmul, x, y)
-            elif x.size <= small >= y.size or math.prod(x.shape[:-1]) * math.prod(y.shape[1:]) <= small:
+            elif both or math.prod(x.shape[:-1]) * math.prod(y.shape[1:]) <= small:
                 product = quiet(runtime.multiply, x, y)
         if product is not None:
             result = adopted(runtime, product)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ import numpy as np
 from ..blas import blas_threads
 from ..config import config
 from ..dtypes import DType
-from ..geometry import start_of
+from ..geometry import c_strides, start_of
 from ..gram import LEAST
 from ..threads import compiling
 from .choice import Choice
@@ -117,7 +117,7 @@ def _shape_of(a: Array, b: Array, out: Array | None, threads: int) -> _Shape | N
     if one > _MOST or max(rows * terms, terms * columns, rows * columns) > _LARGEST:
         return None
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    target = (*_packed((*lead, rows, columns), a.itemsize),) if out is None else out.strides
+    target = c_strides((*lead, rows, columns), a.itemsize) if out is None else out.strides
     if one * math.prod(lead) < LEAST or target[-1] != a.itemsize or target[-2] < columns * a.itemsize:
         return None
     form = Form(a.dtype, rows, terms, columns, a.strides[-2:], b.strides[-2:], target[-2])
@@ -152,12 +152,6 @@ class _Shape:
         from .productcode import prove
 
         return prove(self.form, self._offsets, self._threads)
-
-
-def _packed(shape: tuple[int, ...], size: int) -> Iterator[int]:
-    """Yield the strides of an array in C order."""
-    for n in range(len(shape)):
-        yield math.prod(shape[n + 1 :]) * size
 
 
 def _offsets(strides: tuple[int, ...], lead: tuple[int, ...]) -> Array:

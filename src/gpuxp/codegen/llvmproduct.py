@@ -23,6 +23,7 @@ CONTEXT = (
 )  # fmt: skip
 CHUNK = 64  # rows of `a` that stay in the second-level cache while panels of `b` pass
 _ACROSS = 3  # vectors of a tile
+_PANELS = 10  # that are packed together
 _FEW = 2  # tiles of rows, for which `b` is not worth being packed
 
 
@@ -33,14 +34,9 @@ class Tile(NamedTuple):
     rows: int
 
     @property
-    def width(self) -> int:
-        """Columns of the widest tile."""
-        return self.lanes * _ACROSS
-
-    @property
     def chunk(self) -> int:
         """Columns whose panels of `b` are packed together."""
-        return 10 * self.width
+        return _PANELS * _ACROSS * self.lanes
 
 
 class _Function(Emitter):
@@ -124,13 +120,13 @@ class _Function(Emitter):
         numbers = ", ".join(f"i64 {n}" for n in range(lanes))
         return self.emit(f"icmp slt {vector('i64', lanes)} <{numbers}>, {self.splat(count, 'i64', lanes)}")
 
-    def masked_load(self, pointer: str, mask: str, lanes: int = 0, others: str = "zeroinitializer") -> str:
-        """Return a vector from memory, and others where the mask is not set."""
+    def masked_load(self, pointer: str, mask: str, lanes: int = 0) -> str:
+        """Return a vector from memory, zero where the mask is not set."""
         lanes = lanes or self.tile.lanes
         kind = vector(self.kind, lanes)
         return self.emit(
             f"call {kind} @llvm.masked.load.{self._suffix(lanes)}.p0"
-            f"(ptr {pointer}, i32 1, {vector('i1', lanes)} {mask}, {kind} {others})"
+            f"(ptr {pointer}, i32 1, {vector('i1', lanes)} {mask}, {kind} zeroinitializer)"
         )
 
     def masked_store(self, value: str, pointer: str, mask: str) -> None:
@@ -154,7 +150,7 @@ class _Function(Emitter):
         loads = "".join(
             f"declare {vector(self.kind, n)} @llvm.masked.load.{self._suffix(n)}.p0"
             f"(ptr, i32, {vector('i1', n)}, {vector(self.kind, n)})\n"
-            for n in {self.tile.lanes, self.tile.rows}
+            for n in sorted({self.tile.lanes, self.tile.rows})
         )
         return f"""declare i64 @llvm.smin.i64(i64, i64)
 declare {v} @llvm.fma.{self._suffix()}({v}, {v}, {v})
@@ -377,7 +373,7 @@ class _Part(_Function):
 
     def _chunk(self, start: str) -> None:
         """Write what is done with some rows of `a`."""
-        self.above_it = start
+        self.first_row = start
         self.height = self.smaller(self.binary("sub", "%rows", start), CHUNK)
         self.a_chunk = self.by(self.a_block, start, self.x["row.a"])
         self.when(self.plain_a, lambda: None, lambda: self.do(
@@ -410,7 +406,7 @@ class _Part(_Function):
             at = self.emit(f"select i1 {self.plain_a}, ptr {plain}, ptr {self.at(packed, str(r * size))}")
             self.do(f"store ptr {at}, ptr {self.at(self.rows_of_tile, str(8 * r))}")
         term = self.emit(f"select i1 {self.plain_a}, i64 {x['term.a']}, i64 {rows * size}")
-        to = self.by(self.c_panel, self.add(self.above_it, start), x["row.c"])
+        to = self.by(self.c_panel, self.add(self.first_row, start), x["row.c"])
         half = self.emit(f"icmp sle i64 {valid}, {rows // 2}")
         kind = self.add(self.emit(f"select i1 {half}, i64 0, i64 {_ACROSS}"), self.count)
         kinds = [(height, across) for height in _heights(self.tile) for across in range(1, _ACROSS + 1)]
