@@ -225,7 +225,9 @@ def write(selection: Selection, value: ndarray) -> None:
 def refuse_values(values: Shape, shape: Shape) -> int:
     """Raise NumPy's error for values that do not fit; return how many leading dimensions they have too many."""
     lead = max(len(values) - len(shape), 0)
-    if any(n != 1 for n in values[:lead]) or not broadcasts_to(values[lead:], shape):
+    if lead and 0 in shape:  # NumPy takes some that it would not broadcast: it is asked
+        np.empty(1)[np.empty(shape, INT64)] = np.broadcast_to(0.0, values)
+    elif any(n != 1 for n in values[:lead]) or not broadcasts_to(values[lead:], shape):
         given, wanted = (str(s).replace(" ", "") for s in (values, shape))
         raise ValueError(
             f"shape mismatch: value array of shape {given} could not be broadcast to indexing result of shape {wanted}"

@@ -26,6 +26,18 @@ WRONG: dict[str, tuple[Callable[[Any], Any], str]] = {
     "too many indices": (lambda np: np.ones(3)[0, 0], "too many indices"),
     "index by float": (lambda np: np.ones(3)[1.0], "only integers"),
     "mask shape": (lambda np: np.ones(3)[np.array([True, False])], "boolean index did not match"),
+    "mask and values": (
+        lambda np: np.ones(3).__setitem__(np.ones(3, dtype=bool), np.ones((1, 3))),
+        "requires a 0 or 1-dimensional input",
+    ),
+    "index and values": (
+        lambda np: np.ones(3).__setitem__(np.array([0, 1]), np.ones((2, 2))),
+        "could not be broadcast to indexing result",
+    ),
+    "no index and values": (
+        lambda np: np.ones(3).__setitem__(np.zeros(0, dtype=int), np.ones((0, 1))),
+        "could not be broadcast to indexing result",
+    ),
     "write at index": (lambda np: np.ones(3).__setitem__(7, 1), "index 7 is out of bounds"),
     "axis": (lambda np: np.ones((2, 2)).sum(axis=2), "axis 2 is out of bounds"),
     "axis type": (lambda np: np.ones(3).sum(axis="x"), "cannot be interpreted as an integer"),
@@ -63,12 +75,13 @@ WRONG: dict[str, tuple[Callable[[Any], Any], str]] = {
 
 @pytest.mark.parametrize("small", [0, 16384])
 @pytest.mark.parametrize("name", WRONG)
-def test_class_and_message(name: str, small: int) -> None:
+def test_class_and_message(name: str, small: int, device: str) -> None:
     program, words = WRONG[name]
     with pytest.raises(Exception) as expected:  # noqa: PT011 - whatever NumPy raises
         program(numpy)
-    with gpuxp.configure(small=small), pytest.raises(Exception) as found:  # noqa: PT011
-        program(gpuxp)
+    settings = gpuxp.configure(small=small, fallback="allow")
+    with settings, gpuxp.device(device), pytest.raises(Exception) as found:  # noqa: PT011
+        getattr(program(gpuxp), "tolist", int)()  # what the data show is known when they are read
     assert public_class(found.value) is public_class(expected.value), repr(found.value)
     assert words in str(found.value)
 
@@ -164,3 +177,12 @@ def test_powers_of_integers_need_no_host(device: str, dtype: str) -> None:
             assert numpy.array_equal(numpy.asarray(kept), a + b)
         x **= y
         assert numpy.array_equal(numpy.asarray(x), a**b)
+
+
+@pytest.mark.parametrize("values", [(0, 0), (3, 0), (1, 1), (2, 1, 0)])
+def test_values_for_nothing(values: tuple[int, ...], device: str) -> None:
+    """NumPy takes these where nothing is written, though it would not broadcast them."""
+    for np, where in ((numpy, {}), (gpuxp, {"device": device})):
+        x = np.ones(3, **where)
+        x[np.zeros(0, dtype=np.int64, **where)] = np.zeros(values, **where)
+        assert x.tolist() == [1, 1, 1]
