@@ -83,7 +83,7 @@ class ndarray:  # noqa: N801 - NumPy's name
     # host memory (contiguous, if not a view of another array's) that no command knows of; None once it has a `_made`;
     # of a value, a scalar of NumPy's until somebody asks for memory (`_cell`)
     _own: HostArray | None
-    _made: View | None
+    _made: Any  # its `View`
     _owner: ndarray | None  # the first array to see the buffer, which keeps it wanted; None: this one
     _life: object  # of a first array that commands know of
     _runtime: Runtime
@@ -129,19 +129,21 @@ class ndarray:  # noqa: N801 - NumPy's name
     @property
     def _view(self) -> View:
         """The array as commands see it."""
-        return self._made or _introduce(self)
+        found: View = self._made or _introduce(self)
+        return found
 
     @property
     def _ghost(self) -> Ghost:
         """The geometry as an array of NumPy's."""
         own = self._own
-        return self._view.ghost if own is None else own if type(own) is _HOST else _cell(self)
+        found: Ghost = self._made.ghost if own is None else own if type(own) is _HOST else _cell(self)
+        return found
 
     @property
     def shape(self) -> Shape:
         """Extent of each dimension; assigning reshapes in place where no copy is needed."""
         own = self._own
-        found: Shape = self._view.ghost.shape if own is None else own.shape
+        found: Shape = self._made.ghost.shape if own is None else own.shape
         return found
 
     @shape.setter
@@ -159,20 +161,22 @@ class ndarray:  # noqa: N801 - NumPy's name
     def dtype(self) -> DType:
         """NumPy dtype of the elements."""
         own = self._own
-        found: DType = self._view.ghost.dtype if own is None else own.dtype
+        found: DType = self._made.ghost.dtype if own is None else own.dtype
         return found
 
     @property
     def ndim(self) -> int:
         """Number of dimensions."""
         own = self._own
-        return self._view.ghost.ndim if own is None else own.ndim
+        found: int = self._made.ghost.ndim if own is None else own.ndim
+        return found
 
     @property
     def size(self) -> int:
         """Number of elements."""
         own = self._own
-        return self._view.ghost.size if own is None else own.size
+        found: int = self._made.ghost.size if own is None else own.size
+        return found
 
     @property
     def itemsize(self) -> int:
@@ -329,8 +333,8 @@ def _introduce(array: ndarray) -> View:
                 view = View(array._owner._view.buffer, own, True)
             array._made = view  # in this order: who reads without the lock must find one of the two
             array._own = None
-    assert array._made is not None
-    return array._made
+    found: View = array._made
+    return found
 
 
 def _cell(array: ndarray) -> HostArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from .config import config
 from .dtypes import BOOL, DType
 from .geometry import Ghost, Key, Shape
 from .storage import Buffer, View
-from .tape import MAP, Node, constant
+from .tape import MAP, Node, Scalar, constant
 
 if TYPE_CHECKING:
     from .runtime import Runtime  # the engine is loaded with the first array
@@ -123,3 +123,118 @@ class Recipes:
         self._known[tuple([id(k) for k in keys])] = _Recipe(
             loop, made.shape, made.size, made.nbytes, made, target.known, WRITEABLE if made.ndim else VALUE, keys
         )
+
+
+class _New(NamedTuple):
+    """A view that a series makes: of a new buffer, or of the buffer of a view before it."""
+
+    of: int  # the number of that view; -1: a new buffer
+    nbytes: int
+    ghost: Ghost
+    key: Key
+
+
+class _Step(NamedTuple):
+    """A command of a series."""
+
+    op: str
+    kind: str
+    out: int  # views by their numbers: the array is 0, those that are made follow
+    ins: tuple[int | View | Scalar, ...]
+    loop: tuple[DType, ...]
+    shape: Shape
+    attr: Hashable
+
+
+class _Series(NamedTuple):
+    """The commands that a function of one array records."""
+
+    views: list[_New]
+    steps: list[_Step]
+    result: int
+    state: int
+    held: tuple[Any, ...]  # what must not go while they are known: the geometry's key, and memory that they read
+
+    def record(self, runtime: Runtime, array: View) -> ndarray:
+        """Record them for an array of the same geometry; return the result."""
+        views, lives = [array], []
+        for of, nbytes, ghost, key in self.views:
+            if of < 0:
+                buffer = Buffer(runtime, nbytes)
+                buffer.life = life = object()  # so that a flush on the way keeps the contents
+                lives.append(life)
+                views.append(View(buffer, ghost, False, key))
+            else:
+                views.append(view := View(views[of].buffer, ghost))
+                view._key = key
+        result = make(views[self.result], self.state)
+        for op, kind, out, ins, loop, shape, attr in self.steps:
+            given = tuple([views[i] if type(i) is int else i for i in ins])
+            runtime.record(Node(op, kind, (views[out],), given, loop, shape, attr))  # type: ignore[arg-type]
+        return result
+
+
+_series: dict[tuple[Any, ...], _Series] = {}
+
+
+def recorded(array: ndarray, function: Callable[[], ndarray], *call: Hashable) -> ndarray:
+    """Return ``function()``, whose commands on an array follow from its geometry and from `call`.
+
+    They are recorded at once if they were before. The array is large, or its contents are not there yet.
+    """
+    runtime, view = array._runtime, array._view
+    known = _key_of(array)
+    key = (runtime, id(known), *call)
+    found = _series.get(key)
+    if found is not None:
+        return found.record(runtime, view)
+    epoch, count = runtime.epoch, len(runtime.nodes)
+    result = function()
+    if runtime.epoch == epoch and result._made is not None and result._base is None:
+        series = _learned(runtime.nodes[count:], view, result, known)
+        if series is not None:
+            if len(_series) >= _KEPT:
+                _series.clear()
+            _series[key] = series
+    return result
+
+
+def _learned(nodes: Sequence[Node], array: View, result: ndarray, known: Any) -> _Series | None:
+    """Return commands as a series, if they are those of one function of an array and of nothing else."""
+    numbers, first, read = {id(array): 0}, {array.buffer: 0}, set()
+    views: list[_New] = []
+    steps: list[_Step] = []
+    held = [known]
+
+    def number_of(view: View) -> int | None:
+        found = numbers.get(id(view))
+        if found is None and first.get(view.buffer, 0) and not view.real:  # another view of a new buffer
+            views.append(_New(first[view.buffer], 0, view.ghost, view.key))
+            found = numbers[id(view)] = len(views)
+        return found
+
+    for node in nodes:
+        ins: list[int | View | Scalar] = []
+        for value in node.ins:
+            if type(value) is not View:
+                ins.append(value)
+                continue
+            number = number_of(value)
+            if number is not None:
+                ins.append(number)
+            elif value.buffer.mem is not None and value.buffer is not array.buffer:  # numbers that nobody changes
+                held.append(value.buffer.life)
+                ins.append(value)
+            else:
+                return None
+            read.add(value.buffer)
+        out = node.outs[0]
+        if node.fn is not None or out.known is None or out.buffer in first:
+            return None
+        views.append(_New(-1, out.buffer.nbytes, out.ghost, out.known))
+        numbers[id(out)] = first[out.buffer] = len(views)
+        steps.append(_Step(node.op, node.kind, len(views), tuple(ins), node.loop, node.shape, node.attr))
+    last = number_of(result._view)
+    if last is None or not steps or None in held or not read.issuperset(first.keys() - {result._view.buffer}):
+        return None  # others have recorded meanwhile, or there is nothing to it
+    return _Series(views, steps, last, result._state, tuple(held))

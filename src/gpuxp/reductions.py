@@ -16,6 +16,7 @@ from .dtypes import BOOL, FLOAT32, INTP, DType
 from .gathering import flat
 from .geometry import broadcast_shapes
 from .ops import reducible
+from .recipes import recorded
 from .tape import REDUCE, Node, constant
 from .threads import quiet
 from .ufunc import UFUNCS, into, select, ufunc
@@ -35,6 +36,14 @@ def reduce(
         found = combining.reduced(fn.row, array, axis, dtype, keepdims)
         if found is not None:
             return found
+        if dtype is None and _is_plain(array, axis):
+            return recorded(array, lambda: _reduce(fn, array, axis, None, None, keepdims), fn, axis, bool(keepdims))
+    return _reduce(fn, array, axis, dtype, out, keepdims, initial, where)
+
+
+def _reduce(
+    fn: ufunc, array: Any, axis: Axis, dtype: Any, out: Any, keepdims: bool, initial: Any = None, where: Any = True
+) -> ndarray:
     name = f"{fn.__name__}.reduce"
     if fn.nin != 2:
         raise ValueError("reduce only supported for binary functions")
@@ -57,6 +66,13 @@ def reduce(
         combined._state = result._state
         result = combined
     return _into(result, out, name)
+
+
+def _is_plain(array: Any, axis: Any) -> bool:
+    """Whether what is recorded follows from the array's geometry and the axis."""
+    if type(array) is not ndarray:
+        return False
+    return type(axis) is int or axis is None or (type(axis) is tuple and {*map(type, axis)} <= {int})
 
 
 def _into(result: ndarray, out: Any, name: str) -> ndarray:
@@ -203,6 +219,12 @@ def mean(
         found = combining.mean(a, axis, keepdims)
         if found is not None:
             return found
+        if _is_plain(a, axis):
+            return recorded(a, lambda: _mean(a, axis, None, None, keepdims, True), "mean", axis, bool(keepdims))
+    return _mean(a, axis, dtype, out, keepdims, where)
+
+
+def _mean(a: Any, axis: Axis, dtype: Any, out: Any, keepdims: bool, where: Any) -> ndarray:
     x = as_operand(a, runtime_for("mean", (a,)))
     inner, final = _mean_dtype(x, dtype)
     total = _sum_in(inner, x, axis, keepdims, where)
@@ -274,12 +296,18 @@ def _spread(
 ) -> ndarray:
     """Return the variance (``var``) or its square root (``std``), at once where that can be."""
     root = name == "std"
+
+    def spread(out: Any) -> ndarray:
+        result, final = _var(a, axis, dtype, ddof, keepdims, where, given)
+        return _final(UFUNCS["sqrt"](result) if root else result, final, out, name)
+
     if where is True and dtype is out is given is None:
         found = combining.variance(a, axis, keepdims, ddof, root)
         if found is not None:
             return found
-    result, final = _var(a, axis, dtype, ddof, keepdims, where, given)
-    return _final(UFUNCS["sqrt"](result) if root else result, final, out, name)
+        if _is_plain(a, axis) and type(ddof) in (int, float):
+            return recorded(a, lambda: spread(None), name, axis, bool(keepdims), ddof)
+    return spread(out)
 
 
 def _arg(name: str, a: Any, axis: int | None, out: Any, keepdims: bool) -> ndarray:
@@ -289,6 +317,8 @@ def _arg(name: str, a: Any, axis: int | None, out: Any, keepdims: bool) -> ndarr
     x = as_operand(a, runtime_for(name, (a,)))
     runtime, fn = x._runtime, getattr(np, name)
     if not runtime.host_visible or _in_short_rows(x, axis):
+        if out is None and _is_plain(a, axis):
+            return recorded(a, lambda: _extreme_place(name, a, axis, keepdims), name, axis, bool(keepdims))
         return _into(_extreme_place(name, x, axis, keepdims), out, name)
     runtime.counters["library_calls"] += 1
     found = quiet(fn, host(x), axis, keepdims=keepdims)  # of a read-only view, as others get, NumPy makes a copy here
