@@ -208,7 +208,7 @@ def _learned(nodes: Sequence[Node], array: View, result: ndarray, known: Any) ->
 
     def number_of(view: View) -> int | None:
         found = numbers.get(id(view))
-        if found is None and first.get(view.buffer, 0) and not view.real:  # another view of a new buffer
+        if found is None and first.get(view.buffer, 0):  # another view of a new buffer
             views.append(_New(first[view.buffer], 0, view.ghost, view.key))
             found = numbers[id(view)] = len(views)
         return found
