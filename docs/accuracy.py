@@ -30,7 +30,9 @@ The distance allowed from NumPy's result, in units in the last place; of complex
 property tests use these numbers on every device that they find (`tests/properties/test_accuracy.py`). In brackets: the
 largest distance that was measured, on {count:,} random operands of each row's domain. *host*: the device has no such
 kernel or dtype, and the host computes it, counted. `expit` and `logit` are compared with SciPy's. `logaddexp` and
-`logaddexp2` lose digits where their result is near zero, NumPy's too; the numbers are for operands above zero.
+`logaddexp2` lose digits where their result is near zero, NumPy's too; the numbers are for operands above zero. NumPy's
+powers of complex numbers lose as many digits as ``b * log(a)`` has before its point, here up to some hundred units; a
+device may be near NumPy's or near the true value.
 
 {machines}
 

@@ -260,8 +260,9 @@ elementwise(
 elementwise("remainder", c={"i": "gpx_mod_{S}({0}, {1})", "u": "({1} ? {0} % {1} : 0)", "f": "gpx_mod_{S}({0}, {1})"})
 elementwise("fmod", c={"i": "gpx_fmod_{S}({0}, {1})", "u": "({1} ? {0} % {1} : 0)", "f": "fmod({0}, {1})"})
 _IPOW = "gpx_ipow_{S}({0}, {1})"  # the engine has seen to it that no exponent is negative
-elementwise("power", c={"i": _IPOW, "u": _IPOW, "f": "pow({0}, {1})"}, ulp=4, ulps={("cuda", "f"): 6}, domain=(0, 50))
-elementwise("float_power", c={"f": "pow({0}, {1})"}, ulp=4, domain=(0, 50))
+_POW = {"f": "pow({0}, {1})", "c": "gpx_cpow_{S}({0}, {1})"}
+elementwise("power", c={"i": _IPOW, "u": _IPOW, **_POW}, ulp=4, ulps={("cuda", "f"): 6, ("*", "c"): 8}, domain=(0, 50))
+elementwise("float_power", c=_POW, ulp=4, ulps={("*", "c"): 8}, domain=(0, 50))
 elementwise("negative", c={"i": "({T})(0 - ({U}){0})", "u": "({T})(0 - {0})", "f": "-{0}", "c": "-{0}"})
 elementwise("positive", c="{0}")
 elementwise(

@@ -2,15 +2,38 @@
 
 Formulas after W. Kahan, "Branch cuts for complex elementary functions", special cases after C99's Annex G. Fields as in
 `spelling`: {T} the complex type, {R} the type of its parts, {f} the function's name.
+
+A power is ``exp(b * log(a))``, and what the logarithm is off is multiplied by the exponent. So it is computed to twice
+the precision: as a pair, a number and what is to be added to it, in a variable of the complex type.
 """
 
 from __future__ import annotations
 
 import re
+from fractions import Fraction
+
+import numpy as np
 
 _LARGE = "(sizeof({R}) == 4 ? ({R})1e9 : ({R})1e18)"  # beyond, one added to a square is lost
 _LN2 = "({R})0.693147180559945309417232121458176568"
 _HALF_PI = "({R})1.570796326794896619231321691639751442"
+
+
+def _pair(digits: str) -> str:
+    """Return a constant as a pair, in both precisions."""
+    parts = []
+    for kind in (np.float32, np.float64):
+        first = kind(digits)
+        parts.append((first, kind(Fraction(digits) - Fraction(float(first)))))
+    high, low = (f"sizeof({{R}}) == 4 ? ({{R}}){float(a)!r} : ({{R}}){float(b)!r}" for a, b in zip(*parts, strict=True))
+    return f"C({high}, {low})"
+
+
+_PAIRS = {
+    "HALF_LN2_PAIR": _pair("0.34657359027997265470861606072908828403775006718"),
+    "ATAN_HALF_PAIR": _pair("0.46364760900080611621425623146121440202853705429"),
+    "QUARTER_PI_PAIR": _pair("0.78539816339744830961566084581987572104929234985"),
+}
 
 _SOURCES = {
     "exp": """
@@ -166,6 +189,10 @@ return C(copysign(re, x), im);
     "tan": "const {T} w = gpx_ctanh_{T}(C(-z.y, z.x));\nreturn C(w.y, -w.x);",
     "asin": "const {T} w = gpx_casinh_{T}(C(z.y, z.x));\nreturn C(w.y, w.x);",
     "atan": "const {T} w = gpx_catanh_{T}(C(z.y, z.x));\nreturn C(w.y, w.x);",
+    "ends": """
+if (!isinf(z.x) && !isinf(z.y)) return C(isnan(z.x) ? 0 : z.x, isnan(z.y) ? 0 : z.y);
+return C(copysign(({R})(isinf(z.x) ? 1 : 0), z.x), copysign(({R})(isinf(z.y) ? 1 : 0), z.y));
+""",
     "rint": "return C(rint(z.x), rint(z.y));",
     "inverse": """
 if (fabs(z.y) <= fabs(z.x)) {
@@ -186,16 +213,135 @@ return size == 0 ? C(0, 0) : C(z.x / size, z.y / size);
 """,
 }
 
+# Of more than one argument: declared, and defined
+_MORE = {
+    # a pair and a pair added, a pair by a number, a pair divided by a pair
+    "psum": (
+        "{T} a, {T} b",
+        """
+const {R} s = a.x + b.x, t = s - a.x, low = (a.x - (s - t)) + (b.x - t) + (a.y + b.y), high = s + low;
+return C(high, low - (high - s));
+""",
+    ),
+    "ptimes": (
+        "{T} a, {R} b",
+        """
+const {R} p = a.x * b, low = fma(a.x, b, -p) + a.y * b, high = p + low;
+return C(high, low - (high - p));
+""",
+    ),
+    "pover": (
+        "{T} a, {T} b",
+        """
+const {R} q = a.x / b.x, low = (fma(-q, b.x, a.x) + a.y - q * b.y) / b.x, high = q + low;
+return C(high, low - (high - q));
+""",
+    ),
+    # atanh(s), or with -1 atan(s), for |s| up to 1/4; the first terms as pairs
+    "pseries": (
+        "{T} s, {R} sign",
+        """
+const {T} square = gpx_cptimes_{T}(s, s.x);
+const {R} wx = sign * square.x, wy = sign * (square.y + s.x * s.y);
+{R} x = 0, y = 0;
+for (int k = sizeof({R}) == 4 ? 10 : 24; k >= (sizeof({R}) == 4 ? 5 : 7); --k) x = x * wx + ({R})1 / (2 * k + 1);
+for (int k = sizeof({R}) == 4 ? 4 : 6; k >= 0; --k) {
+  const {R} n = 2 * k + 1, c = 1 / n, p = x * wx, low = fma(x, wx, -p) + (x * wy + y * wx), high = c + p;
+  y = p - (high - c) + (low + fma(-c, n, ({R})1) / n);
+  x = high;
+}
+const {R} p = x * s.x;
+return gpx_cpsum_{T}(C(p, fma(x, s.x, -p)), C(0, x * s.y + y * s.x));
+""",
+    ),
+    # |log(a)| and the angle of a, each a pair: of numbers that are neither 0, infinite nor NaN
+    "plog": (
+        "{T} a",
+        """
+const {R} ax = fabs(a.x), ay = fabs(a.y);
+const int e = ilogb(ax > ay ? ax : ay);
+const {R} x = ldexp(ax, -e), y = ldexp(ay, -e), xx = x * x, yy = y * y;
+const {T} square = gpx_cpsum_{T}(C(xx, fma(x, x, -xx)), C(yy, fma(y, y, -yy)));
+const int down = ilogb(square.x), up = ldexp(square.x, -down) > ({R})1.4142135 ? down + 1 : down;
+const {T} m = C(ldexp(square.x, -up), ldexp(square.y, -up));
+const {T} s = gpx_cpover_{T}(gpx_cpsum_{T}(m, C(-1, 0)), gpx_cpsum_{T}(m, C(1, 0)));
+return gpx_cpsum_{T}(gpx_cptimes_{T}(HALF_LN2_PAIR, 2 * e + up), gpx_cpseries_{T}(s, 1));
+""",
+    ),
+    "pangle": (
+        "{T} a",
+        """
+const {R} ax = fabs(a.x), ay = fabs(a.y);
+const int e = ilogb(ax > ay ? ax : ay);
+const {R} most = ldexp(ax > ay ? ax : ay, -e), least = ldexp(ax > ay ? ay : ax, -e);
+const {R} near = 4 * least < most ? 0 : 4 * least < 3 * most ? ({R})0.5 : 1, part = near * most, more = near * least;
+const {T} t = gpx_cpover_{T}(gpx_cpsum_{T}(C(least, 0), C(-part, 0)), gpx_cpsum_{T}(C(most, 0), C(more, 0)));
+const {T} quarter = QUARTER_PI_PAIR, middle = ATAN_HALF_PAIR;
+{T} angle = gpx_cpseries_{T}(t, -1);
+if (near > 0) angle = gpx_cpsum_{T}(near < 1 ? middle : quarter, angle);
+if (ay > ax) angle = gpx_cpsum_{T}(C(2 * quarter.x, 2 * quarter.y), C(-angle.x, -angle.y));
+if (a.x < 0) angle = gpx_cpsum_{T}(C(4 * quarter.x, 4 * quarter.y), C(-angle.x, -angle.y));
+return signbit(a.y) ? C(-angle.x, -angle.y) : angle;
+""",
+    ),
+    # a product by C99's rules: where something is infinite, so is the product
+    "times": (
+        "{T} a, {T} b",
+        """
+const {T} w = gpx_cmul_{T}(a, b);
+const int endless = isinf(a.x) || isinf(a.y) || isinf(b.x) || isinf(b.y) || isinf(a.x * b.x) || isinf(a.y * b.y)
+  || isinf(a.x * b.y) || isinf(a.y * b.x);
+if (!isnan(w.x) || !isnan(w.y) || !endless) return w;
+const {T} v = gpx_cmul_{T}(gpx_cends_{T}(a), gpx_cends_{T}(b));
+return C(INFINITY * v.x, INFINITY * v.y);
+""",
+    ),
+    # NumPy's rules: whole exponents below 100 by multiplication, in its order
+    "pow": (
+        "{T} a, {T} b",
+        """
+if (b.x == 0 && b.y == 0) return C(1, 0);
+if (a.x == 0 && a.y == 0) return b.x > 0 ? C(0, 0) : C(NAN, NAN);
+if (b.y == 0 && b.x > -100 && b.x < 100 && (int)b.x == b.x) {
+  if (b.x == 1) return a;
+  if (b.x == 2) return gpx_cmul_{T}(a, a);
+  if (b.x == 3) return gpx_cmul_{T}(a, gpx_cmul_{T}(a, a));
+  {T} found = C(1, 0), base = a;
+  for (int n = (int)fabs(b.x); ; base = gpx_cmul_{T}(base, base)) {
+    if (n & 1) found = gpx_cmul_{T}(found, base);
+    n /= 2;
+    if (n == 0) break;
+  }
+  return b.x < 0 ? gpx_cdiv_{T}(C(1, 0), found) : found;
+}
+if (!isfinite(a.x) || !isfinite(a.y)) return gpx_cexp_{T}(gpx_ctimes_{T}(b, gpx_clog_{T}(a)));
+const {T} size = gpx_cplog_{T}(a), angle = gpx_cpangle_{T}(a);
+{T} x = gpx_cpsum_{T}(gpx_cptimes_{T}(size, b.x), gpx_cptimes_{T}(angle, -b.y));
+const {T} y = gpx_cpsum_{T}(gpx_cptimes_{T}(angle, b.x), gpx_cptimes_{T}(size, b.y));
+if (!isfinite(x.x) || !isfinite(y.x)) return gpx_cexp_{T}(gpx_ctimes_{T}(b, gpx_clog_{T}(a)));
+if (fabs(x.x) > 4000) x = C(copysign(({R})4000, x.x), 0);
+const {R} n = rint(x.x / LN2);
+const {T} left = gpx_cpsum_{T}(x, gpx_cptimes_{T}(HALF_LN2_PAIR, -2 * n));
+const {R} m = exp(left.x + left.y), c = cos(y.x), s = sin(y.x);
+const {R} t = fabs(y.y) < ({R})0.25 ? y.y : 0, tt = t * t;
+const {R} back = tt * (({R})0.5 - tt / 24), side = t - t * tt * (({R})1 / 6 - tt / 120);
+const {R} re = c - (s * side + c * back), im = y.x == 0 ? y.x : s + (c * side - s * back);
+return C(ldexp(m * re, (int)n), ldexp(m * im, (int)n));
+""",
+    ),
+}
 
-def _helper(source: str) -> str:
+
+def _helper(source: str, given: str = "{T} z") -> str:
     """Return a template for `str.format`: braces doubled but for the fields, short names written out."""
-    for short, text in (("LARGE", _LARGE), ("LN2", _LN2), ("HALF_PI", _HALF_PI)):
+    for short, text in ({"LARGE": _LARGE, "LN2": _LN2, "HALF_PI": _HALF_PI} | _PAIRS).items():
         source = re.sub(rf"\b{short}\b", text, source)
     source = re.sub(r"\bC\(", "gpx_complex_{T}(", source).replace("NAN", "(({R})INFINITY - ({R})INFINITY)")
     lines = "\n".join("  " + line for line in source.strip().splitlines())
     lines = re.sub(r"\{(?![TR]\})", "{{", lines)
     lines = re.sub(r"(?<!\{[TR])\}", "}}", lines)
-    return "{T} {f}({T} z) {{\n" + lines + "\n}}"
+    return "{T} {f}(" + given + ") {{\n" + lines + "\n}}"
 
 
 HELPERS = {f"c{name}:c": _helper(source) for name, source in _SOURCES.items()}
+HELPERS |= {f"c{name}:c": _helper(source, given) for name, (given, source) in _MORE.items()}
