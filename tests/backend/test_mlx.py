@@ -349,8 +349,9 @@ def test_the_host_is_counted_or_refused() -> None:
 def test_a_device_without_doubles(backend: Any) -> None:
     narrow = backend
     narrow.caps = replace(narrow.caps, dtypes=narrow.caps.dtypes - {np.dtype(np.float64)})
-    f4, f8 = np.dtype(np.float32), np.dtype(np.float64)
+    f4, f8, c8 = (np.dtype(name) for name in ("float32", "float64", "complex64"))
     for kernel in (
+        Kernel((c8, c8), (), (Inst("load", (), c8, 0), Inst("power", (0, 0), c8)), ((1, 1),)),
         Kernel((f4, f8), (), (Inst("load", (), f4, 0), Inst("cast", (0,), f8)), ((1, 1),)),
         Kernel((f4, f4), (), (Inst("load", (), f4, 0), Inst("cast", (0,), f8), Inst("cast", (1,), f4)), ((1, 2),)),
     ):

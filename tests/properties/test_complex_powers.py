@@ -14,7 +14,7 @@ from .accuracy import distance, true_powers
 
 COUNT = 300
 DTYPES = ("complex64", "complex128")
-OWN = ("opencl", "cuda")  # devices that do not call NumPy's loops
+OWN = ("opencl", "cuda", "mlx")  # devices that do not call NumPy's loops
 
 
 def _drawn(dtype: str) -> dict[str, tuple[Any, Any]]:

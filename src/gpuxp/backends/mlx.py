@@ -25,11 +25,11 @@ from .mlxcompiler import private_compiler
 from .mlxfold import fold
 from .mlxmemory import Memory, Shape, copied, load, store
 from .mlxnatives import natives
-from .mlxrows import DIRECT, spell
+from .mlxrows import DIRECT, WIDE, spell
 from .mlxtypes import TYPES, Fn, MxArray, cast, literal, mx
 
 Array = np.ndarray[Any, Any]
-_WORD = np.dtype(np.uint64)
+_WORD, _DOUBLE = np.dtype(np.uint64), np.dtype(np.float64)
 _HOT = 1 << 27  # elements times instructions after which a kernel is worth MLX's compiler, which takes half a second
 _PIECE = 1 << 17  # elements of a long computation that are worth a thread
 _NEARLY = 2  # units in the last place that arithmetic alone may cost
@@ -103,6 +103,8 @@ class Program:
         moves = not kernel.reductions and all(i.op in ("load", "scalar") for i in kernel.body)
         if self._foreign and not moves:
             raise Unsupported(f"{backend.name} has no {min(self._foreign, key=str)}")
+        if not backend.takes(_DOUBLE) and any((i.op, i.dtype.kind) in WIDE for i in kernel.body):
+            raise Unsupported(f"{backend.name} has no {_DOUBLE}")
         self._backend, self._kernel = backend, kernel
         self._body: Callable[..., list[MxArray]] = _Body(kernel)
         self._inputs, self._results = self._body.inputs, self._body.results

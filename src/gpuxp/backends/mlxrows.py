@@ -14,82 +14,9 @@ import numpy as np
 from ..dtypes import DType
 from ..errors import Unsupported
 from ..ops import ELEMENTWISE
+from . import mlxcomplex
+from .mlxmath import copysign, cos, exp, signbit, sin, single
 from .mlxtypes import DTYPES, SIGNED, TYPES, UNSIGNED, Fn, MxArray, literal, mx
-
-# Helpers
-
-
-def _signbit(x: MxArray) -> MxArray:
-    return mx.less(mx.view(x, SIGNED[x.dtype.size]), 0)
-
-
-def _copysign(x: MxArray, y: MxArray) -> MxArray:
-    size = mx.abs(x)
-    return mx.where(_signbit(y), mx.negative(size), size)
-
-
-def _single(fn: Fn) -> Fn:
-    """Return the function computed in float32 for operands of half precision."""
-
-    def run(*args: MxArray) -> MxArray:
-        if args[0].dtype != mx.float16:
-            return fn(*args)
-        return fn(*(mx.astype(a, mx.float32) for a in args)).astype(mx.float16)
-
-    return run
-
-
-def _complex(real: MxArray, imag: MxArray) -> MxArray:
-    """Join the parts; arithmetic with the imaginary unit would turn infinities into NaN."""
-    return mx.squeeze(mx.view(mx.stack(mx.broadcast_arrays(real, imag), axis=-1), mx.complex64), axis=-1)
-
-
-# Exponentials and trigonometry
-
-
-def _through_complex(fn: Fn) -> Fn:
-    """Return the real part of a complex function: for complex numbers MLX calls the C library's, which is exact."""
-
-    def run(x: MxArray) -> MxArray:
-        return mx.real(fn(mx.astype(x, mx.complex64)))
-
-    return run
-
-
-def _exp(x: MxArray) -> MxArray:
-    if x.dtype != mx.float64:
-        return _single(_through_complex(mx.exp))(x)
-    size = mx.abs(x)  # expm1 is in double precision; in two factors, for results below the smallest normal number
-    near = mx.add(mx.expm1(mx.minimum(size, 700)), 1)
-    far = mx.add(mx.expm1(mx.maximum(mx.subtract(size, 700), 0)), 1)
-    return mx.where(mx.less(x, 0), mx.divide(mx.divide(1, near), far), mx.multiply(near, far))
-
-
-def _cos_through_complex(x: MxArray) -> MxArray:
-    """Return the real part of ``exp(ix)``, which takes less time than a complex cosine."""
-    return mx.real(mx.exp(mx.multiply(mx.astype(x, mx.complex64), 1j)))
-
-
-def _half_turns(x: MxArray) -> tuple[MxArray, MxArray]:
-    """Return ``tan(x)`` and whether the cosine is positive, in double precision as `mx.tan` is."""
-    whole = mx.tan(x)
-    return whole, mx.equal(_signbit(whole), _signbit(mx.tan(mx.multiply(x, 0.5))))
-
-
-def _sin(x: MxArray) -> MxArray:
-    if x.dtype != mx.float64:
-        return _single(_through_complex(mx.sin))(x)
-    tangent, positive = _half_turns(x)
-    size = mx.divide(tangent, mx.sqrt(mx.add(mx.square(tangent), 1)))
-    return mx.where(positive, size, mx.negative(size))
-
-
-def _cos(x: MxArray) -> MxArray:
-    if x.dtype != mx.float64:
-        return _single(_cos_through_complex)(x)
-    tangent, positive = _half_turns(x)
-    size = mx.divide(1, mx.sqrt(mx.add(mx.square(tangent), 1)))
-    return mx.where(positive, size, mx.negative(size))
 
 
 def _logaddexp(exp: Fn, one: float, scale: float) -> Fn:
@@ -97,7 +24,7 @@ def _logaddexp(exp: Fn, one: float, scale: float) -> Fn:
         more = mx.multiply(mx.log1p(exp(mx.negative(mx.abs(mx.subtract(x, y))))), scale)
         return mx.where(mx.equal(x, y), mx.add(x, one), mx.add(mx.maximum(x, y), more))
 
-    return _single(run)
+    return single(run)
 
 
 def _exp2(x: MxArray) -> MxArray:
@@ -109,7 +36,7 @@ def _cbrt(x: MxArray) -> MxArray:
     root = mx.power(size, 1 / 3)
     root = mx.subtract(root, mx.divide(mx.subtract(root, mx.divide(size, mx.square(root))), 3))  # one step of Newton's
     root = mx.where(mx.logical_or(mx.equal(size, 0), mx.isinf(size)), size, root)
-    return _copysign(root, x)
+    return copysign(root, x)
 
 
 def _hypot(x: MxArray, y: MxArray) -> MxArray:
@@ -148,12 +75,12 @@ def _c_remainder(x: MxArray, y: MxArray) -> MxArray:
 
 def _fmod(x: MxArray, y: MxArray) -> MxArray:
     size = mx.remainder(mx.abs(x), mx.abs(y))
-    return mx.where(_signbit(x), mx.negative(size), size)
+    return mx.where(signbit(x), mx.negative(size), size)
 
 
 def _remainder(x: MxArray, y: MxArray) -> MxArray:
     found = mx.remainder(x, y)
-    return mx.where(mx.equal(found, 0), _copysign(found, y), found)
+    return mx.where(mx.equal(found, 0), copysign(found, y), found)
 
 
 def _floor_divide(x: MxArray, y: MxArray) -> MxArray:
@@ -164,68 +91,8 @@ def _floor_divide(x: MxArray, y: MxArray) -> MxArray:
     floor = mx.floor(quotient)
     found = mx.where(mx.greater(mx.subtract(quotient, floor), 0.5), mx.add(floor, 1), floor)
     plain = mx.divide(x, y)
-    found = mx.where(mx.equal(quotient, 0), _copysign(mx.zeros_like(found), plain), found)
+    found = mx.where(mx.equal(quotient, 0), copysign(mx.zeros_like(found), plain), found)
     return mx.where(mx.equal(y, 0), plain, found)
-
-
-def _complex_divide(x: MxArray, y: MxArray) -> MxArray:
-    """Divide by Smith's method, step by step as NumPy does."""
-    a, b, c, d = mx.real(x), mx.imag(x), mx.real(y), mx.imag(y)
-    wide = mx.greater_equal(mx.abs(c), mx.abs(d))
-    most, least = mx.where(wide, c, d), mx.where(wide, d, c)
-    ratio = mx.divide(least, most)
-    scale = mx.divide(1, mx.add(most, mx.multiply(least, ratio)))
-    first, second = mx.where(wide, a, b), mx.where(wide, b, a)
-    real = mx.multiply(mx.add(first, mx.multiply(second, ratio)), scale)
-    crossed = mx.where(wide, mx.subtract(b, mx.multiply(a, ratio)), mx.subtract(mx.multiply(b, ratio), a))
-    imag = mx.multiply(crossed, scale)
-    zero = mx.logical_and(mx.equal(c, 0), mx.equal(d, 0))
-    size = mx.abs(c)
-    return _complex(mx.where(zero, mx.divide(a, size), real), mx.where(zero, mx.divide(b, size), imag))
-
-
-def _complex_multiply(x: MxArray, y: MxArray) -> MxArray:
-    a, b, c, d = mx.real(x), mx.imag(x), mx.real(y), mx.imag(y)
-    real = mx.subtract(mx.multiply(a, c), mx.multiply(b, d))
-    return _complex(real, mx.add(mx.multiply(a, d), mx.multiply(b, c)))
-
-
-def _complex_reciprocal(z: MxArray) -> MxArray:
-    a, b = mx.real(z), mx.imag(z)
-    wide = mx.less_equal(mx.abs(b), mx.abs(a))
-    ratio = mx.where(wide, mx.divide(b, a), mx.divide(a, b))
-    whole = mx.where(wide, mx.add(a, mx.multiply(b, ratio)), mx.add(mx.multiply(a, ratio), b))
-    real, imag = mx.divide(mx.where(wide, 1, ratio), whole), mx.divide(mx.where(wide, ratio, 1), whole)
-    return _complex(real, mx.negative(imag))
-
-
-def _complex_sign(z: MxArray) -> MxArray:
-    a, b, size = mx.real(z), mx.imag(z), _complex_absolute(z)
-    endless = mx.isinf(size)
-    parts = [mx.where(endless, mx.where(mx.isinf(p), mx.sign(p), 0), mx.divide(p, size)) for p in (a, b)]
-    lost = mx.logical_or(mx.isnan(size), mx.logical_and(mx.isinf(a), mx.isinf(b)))
-    return _complex(*(mx.where(lost, math.nan, mx.where(mx.equal(size, 0), 0, p)) for p in parts))
-
-
-def _complex_exp2(z: MxArray) -> MxArray:
-    return mx.exp(_complex(*(mx.multiply(part(z), math.log(2)) for part in (mx.real, mx.imag))))
-
-
-def _complex_expm1(z: MxArray) -> MxArray:
-    """``expm1(x) cos(y) - 2 sin(y / 2)**2`` and ``exp(x) sin(y)``, with the standard's special cases."""
-    x, y = mx.real(z), mx.imag(z)
-    mid = _sin(mx.multiply(y, 0.5))
-    real = mx.subtract(mx.multiply(mx.expm1(x), _cos(y)), mx.multiply(2, mx.square(mid)))
-    imag = mx.multiply(_exp(x), _sin(y))
-    wild = mx.logical_not(mx.isfinite(y))
-    low, high = mx.logical_and(wild, mx.equal(x, -math.inf)), mx.logical_and(wild, mx.equal(x, math.inf))
-    real = mx.where(mx.equal(y, 0), mx.expm1(x), mx.where(low, -1, mx.where(high, math.inf, real)))
-    imag = mx.where(low, 0, imag)
-    return _complex(real, mx.where(mx.equal(y, 0), y, imag))
-
-
-def _complex_absolute(x: MxArray) -> MxArray:
-    return mx.where(mx.logical_or(mx.isinf(mx.real(x)), mx.isinf(mx.imag(x))), math.inf, mx.abs(x))
 
 
 # Bits, signs and steps
@@ -257,7 +124,7 @@ def _nextafter(x: MxArray, y: MxArray) -> MxArray:
     away = mx.equal(mx.greater(y, x), mx.greater(x, 0))
     step = mx.view(mx.where(away, mx.add(line, 1), mx.subtract(line, 1)), x.dtype)
     least = mx.view(mx.array(1, dtype=line.dtype), x.dtype)
-    found = mx.where(mx.equal(x, 0), _copysign(least, y), step)
+    found = mx.where(mx.equal(x, 0), copysign(least, y), step)
     found = mx.where(mx.equal(x, y), x if x.dtype == mx.float16 else y, found)  # which zero: NumPy's own two ways
     return mx.where(mx.logical_or(mx.isnan(x), mx.isnan(y)), mx.add(x, y), found)
 
@@ -278,6 +145,8 @@ def _in_half_circles(x: MxArray, sign: int) -> MxArray:
     return literal(pi / half if sign > 0 else half / pi, dtype)
 
 
+WIDE = {("power", "c")}  # rows that need float64
+
 _SAME: Fn = lambda x: x  # noqa: E731
 _LOG2_E = 1 / math.log(2)
 _ROWS: dict[tuple[str, str], Fn] = {}
@@ -294,55 +163,56 @@ _row("add subtract multiply negative", "iuf")
 _row("add subtract negative conjugate", "c")
 _row("add", "b", mx.logical_or)
 _row("multiply", "b", mx.logical_and)
-_row("multiply", "c", _complex_multiply)
-_row("square", "c", lambda x: _complex_multiply(x, x))
+_row("multiply", "c", mlxcomplex.multiply)
+_row("square", "c", lambda x: mlxcomplex.multiply(x, x))
 _row("divide", "f")
-_row("divide", "c", _complex_divide)
+_row("divide", "c", mlxcomplex.divide)
 _row("floor_divide", "iu", _int_division(mx.floor_divide, mx.negative))
-_row("floor_divide", "f", _single(_floor_divide))
+_row("floor_divide", "f", single(_floor_divide))
 _row("remainder", "iu", _int_division(mx.remainder, mx.zeros_like))
-_row("remainder", "f", _single(_remainder))
+_row("remainder", "f", single(_remainder))
 _row("fmod", "iu", _int_division(_c_remainder, mx.zeros_like))
-_row("fmod", "f", _single(_fmod))
+_row("fmod", "f", single(_fmod))
 _row("power float_power", "f", mx.power)
+_row("power", "c", mlxcomplex.power)
 _row("power", "iu", mx.power)
 _row("positive", "biufc", _SAME)
 _row("conjugate", "biuf", _SAME)
 _row("absolute", "if", mx.abs)
 _row("absolute", "bu", _SAME)
-_row("absolute", "c", _complex_absolute)
+_row("absolute", "c", mlxcomplex.absolute)
 _row("fabs", "f", mx.abs)
 _row("sign", "iu")
 _row("sign", "f", _sign)
 _row("square", "iuf")
 _row("reciprocal", "f")
 _row("sqrt", "f")
-_row("cbrt", "f", _single(_cbrt))
-_row("hypot", "f", _single(_hypot))
-_row("copysign", "f", _copysign)
+_row("cbrt", "f", single(_cbrt))
+_row("hypot", "f", single(_hypot))
+_row("copysign", "f", copysign)
 _row("nextafter", "f", _nextafter)
 _row("heaviside", "f", _heaviside)
-_row("exp", "f", _exp)
-_row("exp2", "f", _single(_exp2))
+_row("exp", "f", exp)
+_row("exp2", "f", single(_exp2))
 _row("expm1 log log2 log10 log1p tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh arctan2", "f")
 _row("exp sqrt log log2 log10 log1p sin cos tan sinh cosh tanh", "c")
 _row("arcsin arccos arctan arcsinh arccosh arctanh", "c")
-_row("exp2", "c", _complex_exp2)
+_row("exp2", "c", mlxcomplex.exp2)
 _row("rint", "c", mx.round)
-_row("expm1", "c", _complex_expm1)
-_row("reciprocal", "c", _complex_reciprocal)
-_row("sign", "c", _complex_sign)
-_row("sin", "f", _sin)
-_row("cos", "f", _cos)
-_row("logaddexp", "f", _logaddexp(_exp, math.log(2), 1.0))
+_row("expm1", "c", mlxcomplex.expm1)
+_row("reciprocal", "c", mlxcomplex.reciprocal)
+_row("sign", "c", mlxcomplex.sign)
+_row("sin", "f", sin)
+_row("cos", "f", cos)
+_row("logaddexp", "f", _logaddexp(exp, math.log(2), 1.0))
 _row("logaddexp2", "f", _logaddexp(_exp2, 1.0, _LOG2_E))
-_row("deg2rad", "f", _single(lambda x: mx.multiply(x, _in_half_circles(x, 1))))
-_row("rad2deg", "f", _single(lambda x: mx.multiply(x, _in_half_circles(x, -1))))
+_row("deg2rad", "f", single(lambda x: mx.multiply(x, _in_half_circles(x, 1))))
+_row("rad2deg", "f", single(lambda x: mx.multiply(x, _in_half_circles(x, -1))))
 _row("floor ceil trunc", "f")
 _row("floor ceil trunc", "biu", _SAME)
 _row("rint", "f", mx.round)
 _row("isfinite isinf isnan", "biufc")
-_row("signbit", "f", _signbit)
+_row("signbit", "f", signbit)
 _row("equal not_equal", "biufc")
 _row("less less_equal greater greater_equal", "biuf")
 _row("logical_and logical_or logical_xor logical_not", "biufc")
