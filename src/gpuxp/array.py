@@ -350,9 +350,12 @@ def contents(array: ndarray) -> HostArray | None:
     own = array._own
     if own is not None and (array._owner is None or array._owner._own is not None):
         return own if type(own) is _HOST else _cell(array)
-    runtime, view = array._runtime, array._view
+    runtime = array._runtime
+    if not runtime.host_visible:
+        return None
+    view = array._view
     buffer = view.buffer
-    if not runtime.host_visible or buffer.mem is None or buffer.write_epoch > runtime.done or buffer.error is not None:
+    if buffer.mem is None or buffer.write_epoch > runtime.done or buffer.error is not None:
         return None
     return view.ghost if view.real else runtime.host(view)
 

@@ -249,16 +249,17 @@ def library(
     of this name gets the parameters.
     """
     runtime = runtime_for(name, ins)
-    small = math.prod(shape) <= config.small
-    there = _ready(ins, small)
-    if there is not None:
-        runtime.counters["library_calls"] += 1
-        leave_cores()
-        if small:
-            return wrap(runtime, quiet(fn, *there, _no_room))
-        out = fresh(runtime, shape, dtype, strides)
-        runtime.fill_by(out._view, fn, there)
-        return out
+    if runtime.host_visible:
+        small = math.prod(shape) <= config.small
+        there = _ready(ins, small)
+        if there is not None:
+            runtime.counters["library_calls"] += 1
+            leave_cores()
+            if small:
+                return wrap(runtime, quiet(fn, *there, _no_room))
+            out = fresh(runtime, shape, dtype, strides)
+            runtime.fill_by(out._view, fn, there)
+            return out
     views = tuple([a._view for a in ins])
     out = fresh(runtime, shape, dtype, strides)
     loop = (*[v.ghost.dtype for v in views], dtype)
@@ -273,7 +274,7 @@ def _ready(arrays: Sequence[ndarray], waiting: bool) -> list[HostArray] | None:
     found = []
     for array in arrays:
         own = contents(array)
-        if own is None and waiting and array._runtime.host_visible:
+        if own is None and waiting:
             own = host(array)
         if own is None:
             return None

@@ -43,7 +43,7 @@ class Engine:
         self.name = name
         self.backend = backend
         self.host_visible = backend.caps.host_visible
-        self._memory = backend.caps.memory
+        self.memory = backend.caps.memory
         self.lock = threading.RLock()
         self.counters: Counter[str] = Counter()
         self.last_kernels: deque[Kernel] = deque(maxlen=64)
@@ -58,33 +58,32 @@ class Engine:
 
     def fits(self, nbytes: int) -> bool:
         """Whether the device could ever have so much memory."""
-        return nbytes <= self._memory
+        return nbytes <= self.memory
 
     def ensure(self, buffer: Buffer) -> None:
         """Give a buffer its memory."""
         if buffer.mem is None:
             buffer.mem = self.backend.alloc(buffer.nbytes)
-            self._count(buffer)
-
-    def _count(self, buffer: Buffer) -> None:
-        self.counters["allocations"] += 1
-        if not buffer.wanted:
-            self.counters["temporaries"] += 1
+            self.counters["allocations"] += 1
+            if not buffer.wanted:
+                self.counters["temporaries"] += 1
 
     def _provide(self, buffer: Buffer) -> None:
         """Give a buffer its memory in the middle of a flush: that of a temporary which is gone, if one was as large."""
-        spare = self._spare.get(buffer.nbytes)
-        if spare:
+        counters = self.counters
+        if self._spare and (spare := self._spare.get(buffer.nbytes)):
             buffer.mem, buffer.address = spare.pop()
-            self._count(buffer)
         else:
             try:
-                self.ensure(buffer)
+                buffer.mem = self.backend.alloc(buffer.nbytes)
             except MemoryError:
                 if not self._spare:
                     raise
                 self._spare.clear()
-                self.ensure(buffer)
+                buffer.mem = self.backend.alloc(buffer.nbytes)
+        counters["allocations"] += 1
+        if not buffer.wanted:
+            counters["temporaries"] += 1
         buffer.made = self.epoch
 
     def _release(self, act: Act, buffers: Sequence[Buffer]) -> None:
@@ -155,7 +154,8 @@ class Engine:
                     raise_errors([nodes[n] for n in act.nodes])
                 begun = True
                 if not act.loop.empty:
-                    self._launch(act, act.loop, held, [nodes[n].ins[place] for n, place in act.scalars])
+                    scalars = act.scalars and [nodes[n].ins[place] for n, place in act.scalars]
+                    self._launch(act, act.loop, held, scalars)
             if failed:
                 forget_errors([nodes[n] for n in act.nodes])
         except Exception as error:
@@ -166,7 +166,8 @@ class Engine:
             poison(spoiled, error)
         finally:
             self._node = None
-            self._release(act, buffers)
+            if act.dead:
+                self._release(act, buffers)
 
     def _run_singly(self, nodes: Sequence[Node]) -> None:
         """Run the commands of a failed kernel one by one, so that only what depends on the failure is lost."""
@@ -182,22 +183,30 @@ class Engine:
         self.counters["kernels"] += 1
         self.last_kernels.append(kernel)
         launch = act.launch or self._place(act, loop)
-        watched = config.verify or config.debug
-        if watched:
-            args = [Arg(b.mem, *place) for b, place in zip(held, loop.places, strict=True)]
-            verify = expect(self.name, self.backend, kernel, loop.shape, args, scalars) if config.verify else None
-            started = time.perf_counter()
+        watch = self._watch(loop, held, scalars) if config.verify or config.debug else None
         try:
             launch(held, scalars)
         except Unsupported as refusal:  # the form that this data needs cannot be built; nothing is written yet
             self._launches[kernel] = self._host_launch(kernel, refusal)
             self._place(act, loop)(held, scalars)
-        if watched:
+        if watch is not None:
+            watch()
+
+    def _watch(self, loop: Loop, held: Sequence[Buffer], scalars: Sequence[Any]) -> Callable[[], None]:
+        """Return what is to be done after a launch that is verified or listed."""
+        kernel = loop.kernel
+        args = [Arg(b.mem, *place) for b, place in zip(held, loop.places, strict=True)]
+        verify = expect(self.name, self.backend, kernel, loop.shape, args, scalars) if config.verify else None
+        started = time.perf_counter()
+
+        def after() -> None:
             seconds = time.perf_counter() - started
             if verify is not None:
                 verify()
             if config.debug:
                 report(self.name, kernel, loop.shape, args, seconds)
+
+        return after
 
     def _place(self, act: Act, loop: Loop) -> Placed:
         """Return the launch of an act, which keeps it."""
@@ -375,5 +384,5 @@ class Engine:
 def operand(view: View) -> Operand:
     """Return a view as natives see it."""
     geometry = view.ghost
-    offset = view.offset if geometry.size else 0  # an empty view may begin past the end
+    offset = (view._key or view.key)[0] if geometry.size else 0  # an empty view may begin past the end
     return Operand(view.buffer.mem, offset, geometry.strides, geometry.shape, geometry.dtype)

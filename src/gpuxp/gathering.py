@@ -67,7 +67,7 @@ def running(op: str, x: ndarray, axis: int = 0) -> ndarray:
     shape, dtype = own.shape, own.dtype
     if not own.size:
         return fresh(x._runtime, shape, dtype)
-    strides = layout((own,), shape, own.itemsize)
+    strides = layout((own,), shape, own.itemsize) if len(shape) > 1 else None
     return library(
         "accumulate", lambda v, room: fn(v, axis, v.dtype, room()), [x], shape, dtype, strides, op=op, axis=axis
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,8 @@ _KEPT = 256  # recipes of one function
 _GEOMETRIES = 4096
 
 
-class _Recipe(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class _Recipe:
     """What follows from the operands' dtypes and geometries."""
 
     loop: tuple[DType, ...]
@@ -75,7 +77,7 @@ class Recipes:
             else:
                 ids.append(id(type(a)))
                 ins.append(a)
-        return None if runtime is None else self._record(runtime, ids, ins)
+        return None if runtime is None else self._record(runtime, ids, ins, True)
 
     def _record_others(self, operands: Sequence[Any]) -> ndarray | None:
         """Do the same if some are views, or have no buffer yet: the keys of these are not at hand."""
@@ -93,36 +95,41 @@ class Recipes:
                 return None
             else:
                 ids.append(id(_key_of(a)))
-        return self._record(runtime, ids, [a._view if type(a) is ndarray else a for a in operands])
+        return self._record(runtime, ids, [a._view if type(a) is ndarray else a for a in operands], False)
 
-    def _record(self, runtime: Runtime, ids: Sequence[int], ins: list[Any]) -> ndarray | None:
+    def _record(self, runtime: Runtime, ids: Sequence[int], ins: list[Any], whole: bool) -> ndarray | None:
         found = self._known.get(tuple(ids))
-        if found is None:
-            return None
-        loop, shape, size, nbytes, ghost, key, state, _ = found
-        if size <= config.small or runtime.at_once(size) or not runtime.fits(nbytes):
+        if found is None or found.nbytes > runtime.memory or (runtime.host_visible and runtime.at_once(found.size)):
             return None
         for n, value in enumerate(ins):
             if type(value) is not View:
-                ins[n] = constant(value, loop[n])
-        target = View(Buffer(runtime, nbytes), ghost, False, key)
-        result = make(target, state)  # holds the buffer while the tape may run
-        runtime.record(Node(self._op, MAP, (target,), tuple(ins), loop, shape))
+                ins[n] = constant(value, found.loop[n])
+        target = View(Buffer(runtime, found.nbytes), found.ghost, False, found.key)
+        result = make(target, found.state)  # holds the buffer while the tape may run
+        sign = found if whole else None
+        runtime.record(Node(self._op, MAP, (target,), tuple(ins), found.loop, found.shape, sign=sign), 3)
         return result
 
-    def learn(self, operands: Sequence[Any], loop: tuple[DType, ...], target: View) -> None:
-        """Keep a recipe: `target` is the new buffer that a command writes to, in the order of its operands."""
+    def learn(self, operands: Sequence[Any], loop: tuple[DType, ...], target: View) -> _Recipe | None:
+        """Keep a recipe: `target` is the new buffer that a command writes to, in the order of its operands.
+
+        It stands for the command, as its sign, if its operands are whole buffers, too.
+        """
         if target.known is None:
-            return
+            return None
         keys = tuple([_key_of(a) if type(a) is ndarray else type(a) for a in operands])
         if int in keys and loop[0].kind in "iu" and loop[-1] == BOOL:  # a comparison: its value tells if it is in range
-            return
-        if len(self._known) >= _KEPT:
-            self._known.clear()
-        made = target.ghost
-        self._known[tuple([id(k) for k in keys])] = _Recipe(
-            loop, made.shape, made.size, made.nbytes, made, target.known, WRITEABLE if made.ndim else VALUE, keys
-        )
+            return None
+        ids = tuple([id(k) for k in keys])
+        found = self._known.get(ids)
+        if found is None:  # else it was learned from arrays whose keys are not at hand before they are recorded
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            made, state = target.ghost, WRITEABLE if target.ghost.ndim else VALUE
+            found = _Recipe(loop, made.shape, made.size, made.nbytes, made, target.known, state, keys)
+            self._known[ids] = found
+        whole = all(type(a) is not ndarray or (a._made is not None and a._made.known is not None) for a in operands)
+        return found if whole else None
 
 
 class _New(NamedTuple):
@@ -144,6 +151,7 @@ class _Step(NamedTuple):
     loop: tuple[DType, ...]
     shape: Shape
     attr: Hashable
+    sign: object
 
 
 class _Series(NamedTuple):
@@ -168,9 +176,9 @@ class _Series(NamedTuple):
                 views.append(view := View(views[of].buffer, ghost))
                 view._key = key
         result = make(views[self.result], self.state)
-        for op, kind, out, ins, loop, shape, attr in self.steps:
+        for op, kind, out, ins, loop, shape, attr, sign in self.steps:
             given = tuple([views[i] if type(i) is int else i for i in ins])
-            runtime.record(Node(op, kind, (views[out],), given, loop, shape, attr))  # type: ignore[arg-type]
+            runtime.record(Node(op, kind, (views[out],), given, loop, shape, attr, None, sign))  # type: ignore[arg-type]
         return result
 
 
@@ -233,7 +241,7 @@ def _learned(nodes: Sequence[Node], array: View, result: ndarray, known: Any) ->
             return None
         views.append(_New(-1, out.buffer.nbytes, out.ghost, out.known))
         numbers[id(out)] = first[out.buffer] = len(views)
-        steps.append(_Step(node.op, node.kind, len(views), tuple(ins), node.loop, node.shape, node.attr))
+        steps.append(_Step(node.op, node.kind, len(views), tuple(ins), node.loop, node.shape, node.attr, node.sign))
     last = number_of(result._view)
     if last is None or not steps or None in held or not read.issuperset(first.keys() - {result._view.buffer}):
         return None  # others have recorded meanwhile, or there is nothing to it

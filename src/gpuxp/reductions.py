@@ -13,7 +13,7 @@ from .array import READ_ONLY, VALUE, WRITEABLE, adopted, copy_of, fresh, host, n
 from .combining import Axis, normalize_axes, result_strides
 from .convert import as_operand, host_call, runtime_for
 from .dtypes import BOOL, FLOAT32, INTP, DType
-from .gathering import flat
+from .gathering import accumulate, flat
 from .geometry import broadcast_shapes
 from .ops import reducible
 from .recipes import recorded
@@ -424,7 +424,7 @@ def _running(fn: str, a: Any, axis: int | None, dtype: Any, out: Any) -> ndarray
         return _into(host_call(name, getattr(np, name), x, axis, dtype), out, name)
     if x.ndim != 1 and (axis is None or not x.ndim):
         x = flat(x)
-    return UFUNCS[fn].accumulate(x, 0 if axis is None else operator.index(axis), dtype, out)
+    return _into(accumulate(fn, x, 0 if axis is None else operator.index(axis), dtype), out, name)
 
 
 def cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> ndarray:

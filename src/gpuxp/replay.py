@@ -6,7 +6,7 @@ over: then the loops, the places of their operands and the launches are the same
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -53,15 +53,22 @@ class Survey(NamedTuple):
 def survey(nodes: Sequence[Node], later: Sequence[Node] = ()) -> Survey:
     """Look over a tape, once; what `later` commands use is wanted.
 
-    Hazards and loops follow from the views' geometry. The sizes of buffers do not matter: where a write covers a
-    shorter buffer, so that earlier ones are dead, nothing on the tape touches more of a longer one.
+    A sign stands for all of a command but its buffers. Hazards and loops follow from the views' geometry. The sizes of
+    buffers do not matter: where a write covers a shorter buffer, so that earlier ones are dead, nothing on the tape
+    touches more of a longer one.
     """
     places: dict[Buffer, int] = {}
     place = places.setdefault
     parts: list[Any] = []
     add = parts.append
     for node in nodes:
-        ins = node.ins
+        ins, sign = node.ins, node.sign
+        if sign is not None:
+            add(sign)
+            for value in (*ins, *node.outs):
+                if type(value) is View:
+                    add(place(value.buffer, len(places)))
+            continue
         parts += (node.op, node.kind, node.attr, node.loop, node.shape, len(ins))
         for value in (*ins, *node.outs):
             if type(value) is View:
@@ -70,34 +77,34 @@ def survey(nodes: Sequence[Node], later: Sequence[Node] = ()) -> Survey:
             else:
                 add(None)
     buffers = list(places)
-    used = {view.buffer for node in later for view in (*node.outs, *node.reads())} if later else ()
-    wanted = [b.wanted or b in used for b in buffers]
-    return Survey((tuple(parts), tuple(wanted), config.fusion, config.tile, config.tier), buffers, wanted)
+    wanted = [b.wanted for b in buffers]
+    if later:
+        used = {view.buffer for node in later for view in (*node.outs, *node.reads())}
+        wanted = [w or b in used for w, b in zip(wanted, buffers, strict=True)]
+    key = (tuple(parts), tuple(wanted), config.fusion, config.tile, config.tier)
+    return tuple.__new__(Survey, (key, buffers, wanted))  # as its class does, with a call less
 
 
 class Scripts:
     """The acts of the tapes that were run of late."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[Any, ...], tuple[list[Act], int]] = OrderedDict()
+        self._known: dict[tuple[Any, ...], list[Act]] = {}
+        self._sizes: deque[int] = deque()
         self._held = 0
-
-    def get(self, key: tuple[Any, ...]) -> list[Act] | None:
-        """Return the acts of a tape that was run before."""
-        found = self._known.get(key)
-        if found is None:
-            return None
-        self._known.move_to_end(key)
-        return found[0]
+        self.get = self._known.get  # the acts of a tape that was run before, or None
 
     def keep(self, key: tuple[Any, ...], acts: list[Act], nodes: int) -> None:
-        """Remember the acts of a tape, and forget those not used for longest."""
-        self._known[key] = acts, nodes
+        """Remember the acts of a tape, and forget the oldest: those still in use are soon found again."""
+        self._known[key] = acts
+        self._sizes.append(nodes)
         self._held += nodes
         while self._held > _KEPT and len(self._known) > 1:
-            self._held -= self._known.popitem(last=False)[1][1]
+            del self._known[next(iter(self._known))]
+            self._held -= self._sizes.popleft()
 
     def clear(self) -> None:
         """Forget all of them."""
         self._known.clear()
+        self._sizes.clear()
         self._held = 0

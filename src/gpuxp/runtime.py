@@ -103,7 +103,10 @@ class Runtime(Engine):
 
         Recording pays when several commands become one kernel. Four flushes in a row with one or two commands a kernel
         tell that this program reads its results as it goes; three operations, each on the last one's, that it does not.
+        A device has nothing to compute with at once.
         """
+        if not self.host_visible:
+            return False
         return size <= config.small or (size <= config.middling and self._alone >= _ALONE and config.small > 0)
 
     def watch(self, result: object, *operands: object) -> None:
@@ -113,10 +116,10 @@ class Runtime(Engine):
             self._alone = 0
         self._latest = weakref.ref(result)
 
-    def record(self, node: Node) -> None:
-        """Append a command to the tape."""
+    def record(self, node: Node, inside: int = 1) -> None:
+        """Append a command to the tape; so many frames around are known to be gpuxp's."""
         if not self.host_visible or config.debug:  # it may be needed: a device may be unable to do this
-            node.site = fallback.user_site(2)
+            node.site = fallback.user_site(inside + 1)
         with self.lock:
             epoch = 0
             while epoch != self.epoch:  # once more if a finalizer, or a handler of signals, has read results meanwhile
@@ -183,14 +186,17 @@ class Runtime(Engine):
                     with signals as arrived:
                         left = self._flush(len(self.nodes) if left is None else left, arrived)
             finally:
-                signals.handle()  # without the lock, for they may wait for threads; they may raise, read or record, too
+                if signals.arrived:
+                    signals.handle()  # without the lock, for they may wait for threads; they may raise, read or record
 
     def _flush(self, count: int, arrived: Sequence[int]) -> int:
         """Run the first commands until a signal arrives; return how many of them are left."""
         self._busy = True  # from here on finalizers may record, but not read
         nodes, self.nodes = self.nodes, []
-        rest = nodes[count:]
-        del nodes[count:]
+        rest: Sequence[Node] = ()
+        if count < len(nodes):
+            rest = nodes[count:]
+            del nodes[count:]
         self.epoch += 1
         self.pending_bytes = 0
         self.counters["flushes"] += 1
@@ -202,8 +208,10 @@ class Runtime(Engine):
             poison(nodes, error)
             raise
         finally:
-            self._spare.clear()
-            self._put_back([*left, *rest])
+            if self._spare:
+                self._spare.clear()
+            if left or rest:
+                self._put_back([*left, *rest])
             self.done, self._busy = self.epoch - 1, False
         return len(left)
 

@@ -208,7 +208,7 @@ def augmented(
 def _packed(row: Elementwise, a: ndarray) -> HostArray | None:
     """Return the contents, if they are there and NumPy's loop for their layout gives the bits of a tile."""
     made = a._made
-    if made is not None and made.buffer.mem is None:  # recorded: the common case of what is large
+    if made is not None and (made.buffer.mem is None or not a._runtime.host_visible):  # recorded, or a device's
         return None
     x = contents(a)
     if x is None or not (x.flags.c_contiguous or (not row.ulp and x.dtype.kind != "c")):

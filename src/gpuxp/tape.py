@@ -32,9 +32,11 @@ class Node:
         The dtypes the operation computes in: inputs, then output.
     shape
         The loop: of the output for a map, of the input for a reduction.
+    sign
+        What stands for all of the command but its buffers and scalars, if there is such an object.
     """
 
-    __slots__ = ("attr", "fn", "ins", "kind", "loop", "op", "outs", "shape", "site")
+    __slots__ = ("attr", "fn", "ins", "kind", "loop", "op", "outs", "shape", "sign", "site")
 
     def __init__(
         self,
@@ -46,6 +48,7 @@ class Node:
         shape: Shape,
         attr: Hashable = None,
         fn: Callable[..., Any] | None = None,
+        sign: object = None,
     ) -> None:
         self.op = op
         self.kind = kind
@@ -55,6 +58,7 @@ class Node:
         self.shape = shape
         self.attr = attr
         self.fn = fn
+        self.sign = sign
         self.site: tuple[str, int] | None = None  # file and line of the user's
 
     def reads(self) -> list[View]:

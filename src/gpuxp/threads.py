@@ -10,6 +10,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,6 +18,8 @@ import numpy as np
 from .config import num_threads
 
 _signal: Any = importlib.import_module("_signal")  # what `signal` wraps in enums that cost more than a small flush
+_handler_of = _signal.getsignal
+_main = threading.main_thread().ident  # the thread that handles signals
 
 T = TypeVar("T")
 PARALLEL = 65536  # least elements that are worth another thread
@@ -129,9 +132,10 @@ pool = Pool()
 
 
 def _after_fork() -> None:
-    """Threads do not survive a fork: start with none."""
-    global pool
+    """Threads do not survive a fork: start with none but the one that is here."""
+    global pool, _main
     pool = Pool()
+    _main = threading.get_ident()
 
 
 def current_pool() -> Pool:
@@ -162,10 +166,10 @@ class deferred_signals:  # noqa: N801 - used as a function
 
     def __enter__(self) -> list[int]:
         """Begin to collect signals; only the main thread handles any."""
-        if threading.get_ident() == threading.main_thread().ident:
+        if get_ident() == _main:
             try:
                 for number in _SIGNALS:
-                    handler = _signal.getsignal(number)
+                    handler = _handler_of(number)
                     if handler.__class__ is not int and handler is not None:  # else the system handles it
                         self.handlers[number] = handler
                         _signal.signal(number, self._note)

@@ -181,8 +181,8 @@ class ufunc:  # noqa: N801 - NumPy's name
             strides = layout([v.ghost for v in ins if type(v) is View], shape, out.itemsize)
         target = runtime.new_buffer(shape, out, strides)
         result = make(target, WRITEABLE if shape else VALUE)  # holds the buffer while the tape may run
-        runtime.record(Node(self.row.name, MAP, (target,), tuple(ins), loop, shape))
-        self._recipes.learn(operands, loop, target)
+        sign = self._recipes.learn(operands, loop, target)
+        runtime.record(Node(self.row.name, MAP, (target,), tuple(ins), loop, shape, sign=sign))
         return result
 
     def _record(
@@ -216,9 +216,10 @@ class ufunc:  # noqa: N801 - NumPy's name
             self._commit(runtime, node, mask, out is None)
         else:
             ins = tuple(_inputs(operands, loop))
-            self._commit(runtime, Node(self.row.name, MAP, (result._view,), ins, loop, shape), mask, out is None)
+            node = Node(self.row.name, MAP, (result._view,), ins, loop, shape)
             if out is None and where is True and dtype is None and (casting, order) == ("same_kind", "K"):
-                self._recipes.learn(operands, loop, result._view)
+                node.sign = self._recipes.learn(operands, loop, result._view)
+            self._commit(runtime, node, mask, out is None)
         return result
 
     def _commit(self, runtime: Runtime, node: Node, mask: ndarray | None, is_fresh: bool) -> None:
@@ -406,9 +407,9 @@ def select(condition: Any, x: Any, y: Any) -> ndarray:
     result = fresh(runtime, shape, dtype, layout([a._ghost for a in arrays], shape, dtype.itemsize))
     ins = tuple(a._view if type(a) is ndarray else quiet_call(np.asarray(a).astype, dtype) for a in operands)
     loop = (BOOL, dtype, dtype, dtype)
-    runtime.record(Node("select", MAP, (result._view,), (mask._view, *ins), loop, shape))
-    if all(type(a) is ndarray for a in operands):
-        _SELECT.learn((mask, *operands), loop, result._view)
+    learns = all(type(a) is ndarray for a in operands)
+    sign = _SELECT.learn((mask, *operands), loop, result._view) if learns else None
+    runtime.record(Node("select", MAP, (result._view,), (mask._view, *ins), loop, shape, sign=sign))
     return result
 
 

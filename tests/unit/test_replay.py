@@ -10,7 +10,7 @@ import numpy
 import pytest
 
 import gpuxp as np
-from gpuxp import engine, replay, runtime
+from gpuxp import engine, recipes, replay, runtime
 from gpuxp.backends import compiled
 from gpuxp.devices import runtime_of
 from gpuxp.tracing import Trace
@@ -131,9 +131,13 @@ def test_the_second_time_nothing_is_planned() -> None:
     assert not calls
 
 
-def _key_without(forgets: Callable[[Any], bool], outer: Callable[[Any], bool]) -> Callable[..., Any]:
-    def blind(*tape: Any) -> Any:
-        found = replay.survey(*tape)
+def _key_without(
+    forgets: Callable[[Any], bool], outer: Callable[[Any], bool], signed: bool = False
+) -> Callable[..., Any]:
+    def blind(nodes: Any, later: Any = ()) -> Any:
+        for node in nodes:
+            node.sign = node.sign if signed else None
+        found = replay.survey(nodes, later)
         parts, *rest = found.key
         key = (tuple(p for p in parts if not forgets(p)), *(p for p in rest if not outer(p)))
         return found._replace(key=key)
@@ -146,6 +150,8 @@ def _is_key(part: Any) -> bool:
 
 
 BLIND = {
+    "signs": _key_without(lambda p: type(p) is recipes._Recipe, lambda p: False, signed=True),
+    "signed buffers": _key_without(lambda p: type(p) is int, lambda p: False, signed=True),
     "geometry": _key_without(_is_key, lambda p: False),
     "buffers": _key_without(lambda p: type(p) is int, lambda p: False),
     "scalars": _key_without(lambda p: p is None, lambda p: False),

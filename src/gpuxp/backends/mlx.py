@@ -31,6 +31,7 @@ from .mlxtypes import TYPES, Fn, MxArray, cast, literal, mx
 Array = np.ndarray[Any, Any]
 _WORD, _DOUBLE = np.dtype(np.uint64), np.dtype(np.float64)
 _HOT = 1 << 27  # elements times instructions after which a kernel is worth MLX's compiler, which takes half a second
+_SHARE = 16  # of the memory that is free: what is given out before that is asked for again
 _PIECE = 1 << 17  # elements of a long computation that are worth a thread
 _NEARLY = 2  # units in the last place that arithmetic alone may cost
 _DEVICES = {"gpu": mx.gpu, "cpu": mx.cpu}
@@ -44,24 +45,23 @@ def list_devices() -> list[str]:
 # Kernels
 
 
-class _Body:
-    """A kernel's instructions as a function of its loads, scalars and index."""
+def _body(kernel: Kernel) -> tuple[Callable[..., list[MxArray]], list[int], tuple[int, ...]]:
+    """Return a kernel's instructions as a function of its loads, scalars and index; which these are, and its results.
 
-    def __init__(self, kernel: Kernel) -> None:
-        body = kernel.body
-        self.inputs = [n for n, i in enumerate(body) if i.op in ("load", "scalar", "index")]
-        self.results = tuple(dict.fromkeys([v for _, v in kernel.stores] + [r.value for r in kernel.reductions]))
-        computed = [n for n in range(len(body)) if n not in self.inputs]
-        place = {n: p for p, n in enumerate((*self.inputs, *computed))}
-        spelled = [_spelled(kernel, body[n]) for n in computed]
-        self._steps = [(fn, [place[a] for a in args]) for fn, args in spelled]
-        self._found = [place[v] for v in self.results]
-
-    def __call__(self, *inputs: MxArray) -> list[MxArray]:
-        values = [*inputs]
-        for fn, args in self._steps:
-            values.append(fn(*[values[a] for a in args]))
-        return [values[v] for v in self._found]
+    It is generated: of what Python does for a launch, all is in the way of what computes.
+    """
+    body = kernel.body
+    inputs = [n for n, i in enumerate(body) if i.op in ("load", "scalar", "index")]
+    results = tuple(dict.fromkeys([v for _, v in kernel.stores] + [r.value for r in kernel.reductions]))
+    names: dict[str, Any] = {}
+    lines = [f"def run({', '.join(f'v{n}' for n in inputs)}):"]
+    for n, inst in enumerate(body):
+        if n not in inputs:
+            names[f"f{n}"], args = _spelled(kernel, inst)
+            lines.append(f" v{n} = f{n}({', '.join(f'v{a}' for a in args)})")
+    lines.append(f" return [{', '.join(f'v{v}' for v in results)}]")
+    exec(compile("\n".join(lines), "<gpuxp kernel>", "exec"), names)  # built of numbers alone
+    return names["run"], inputs, results
 
 
 def _spelled(kernel: Kernel, inst: Inst) -> tuple[Fn, tuple[int, ...]]:
@@ -106,12 +106,12 @@ class Program:
         if not backend.takes(_DOUBLE) and any((i.op, i.dtype.kind) in WIDE for i in kernel.body):
             raise Unsupported(f"{backend.name} has no {_DOUBLE}")
         self._backend, self._kernel = backend, kernel
-        self._body: Callable[..., list[MxArray]] = _Body(kernel)
-        self._inputs, self._results = self._body.inputs, self._body.results
+        self._body, self._inputs, self._results = _body(kernel)
         self._cool = _HOT if _joins(kernel) and backend.can_compile else -1  # work until it is compiled; below 0, never
         self._compiled = False
         self._units = [(dtype.itemsize,) for dtype in kernel.params]
-        self._loads = [(i.op == "load", i.attr, i.dtype) for i in (kernel.body[n] for n in self._inputs)]
+        loads = [kernel.body[n] for n in self._inputs]
+        self._loads = [(i.op == "load", i.attr, i.dtype, TYPES.get(i.dtype)) for i in loads]
         self._shared = backend.shares and _long(kernel)
         self._plain = not kernel.reductions and not self._foreign and all(i.op != "index" for i in kernel.body)
         self._stores = [(p, self._results.index(v)) for p, v in kernel.stores]
@@ -132,32 +132,35 @@ class Program:
         packed = all(place == (0, unit) for place, unit in zip(places, self._units, strict=True))
         whole = self._plain and len(shape) == 1 and packed
         sizes = [elements * unit for (unit,) in self._units]
+        pieces = elements // _PIECE if self._shared else 1
 
         def run(held: Sequence[Any], scalars: Sequence[Any]) -> None:
             mems = [h.mem for h in held]
-            with backend.lock, mx.stream(backend.stream):
+            with backend.lock, backend.inside:
                 if self._cool > 0:
                     self._warm(elements)
-                if whole and [m.size for m in mems] == sizes:
-                    self._run_whole(elements, mems, scalars)
-                else:
+                if not whole or [m.size for m in mems] != sizes:
                     self._run(shape, [Arg(m, *place) for m, place in zip(mems, places, strict=True)], scalars)
+                    return
+                # a map over whole allocations: the common case, with little work
+                inputs = []
+                for loads, at, dtype, kind in self._loads:
+                    value = mems[at].array if loads else literal(scalars[at], dtype)
+                    inputs.append(value if value is not None and value.dtype == kind else mems[at].flat(dtype))
+                if self._compiled:
+                    found = self._compute(inputs)
+                elif pieces > 1 and num_threads() > 1:
+                    found = self._compute_shared(inputs, elements, min(num_threads(), pieces))
+                else:
+                    found = self._body(*inputs)
+                for p, n in self._stores:
+                    value = found[n]
+                    if value.size != elements or not value.ndim:
+                        value = found[n] = mx.contiguous(mx.broadcast_to(value, (elements,)))
+                    mems[p].array = value
+                backend.start(found)
 
         return run
-
-    def _run_whole(self, extent: int, mems: Sequence[Memory], scalars: Sequence[Any]) -> None:
-        """Run a map over whole allocations: the common case, with little work."""
-        inputs = [mems[at].flat(dtype) if loads else literal(scalars[at], dtype) for loads, at, dtype in self._loads]
-        pieces = min(num_threads(), extent // _PIECE) if self._shared and not self._compiled else 1
-        found = self._compute_shared(inputs, extent, pieces) if pieces > 1 else self._compute(inputs)
-        changed = []
-        for p, n in self._stores:
-            value = found[n]
-            if value.size != extent or not value.ndim:
-                value = mx.contiguous(mx.broadcast_to(value, (extent,)))
-            mems[p].array = value
-            changed.append(value)
-        self._backend.start(changed)
 
     def _warm(self, elements: int) -> None:
         self._cool -= elements * len(self._kernel.body)
@@ -227,7 +230,7 @@ class Program:
                 with private_compiler():
                     self._backend.start(found)
             except (RuntimeError, ValueError):  # MLX's operations one by one give the same
-                self._body, self._cool, self._compiled = _Body(self._kernel), -1, False
+                self._body, self._cool, self._compiled = _body(self._kernel)[0], -1, False
             else:
                 return found
         return self._body(*inputs)
@@ -254,13 +257,18 @@ class MLXBackend:
         make_stream: Callable[[Any], Any] = getattr(mx, "new_thread_unsafe_stream", mx.new_stream)
         self._new_stream = functools.partial(make_stream, device)
         self.stream = self._new_stream()
+        self.inside: Any = mx.stream(self.stream)  # for launches, which never nest: making one takes long
         self._streams = [self.stream]
         self.shares = which == "cpu"  # long computations among streams
         self.lock = threading.RLock()
+        # The CPU's streams have locks of their own, and what Python does after a wait is in no cache any more
+        wait = functools.partial(mx.synchronize, self.stream)
+        self.sync: Callable[[], None] = wait if which == "cpu" else functools.partial(self._locked, wait)
         self._programs: dict[Kernel, Program] = {}
         self.can_compile = which == "gpu" or shutil.which("g++") is not None
         info = mx.device_info(device) if hasattr(mx, "device_info") else mx.metal.device_info()
         self._capacity = int(info.get("memory_size") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        self._room = 0
         version = importlib.metadata.version("mlx")
         self.caps = Caps(
             dtypes=frozenset(d for d in TYPES if which == "cpu" or d.name != "float64"),
@@ -275,6 +283,11 @@ class MLXBackend:
         """Whether the device has a dtype."""
         return dtype in self.caps.dtypes
 
+    def _locked(self, wait: Callable[[], None]) -> None:
+        """Wait until everything launched has run, and launch nothing meanwhile."""
+        with self.lock:
+            wait()
+
     def streams(self, count: int) -> list[Any]:
         """Return so many of this device's streams, the first one that of its order."""
         self._streams += [self._new_stream() for _ in range(count - len(self._streams))]
@@ -282,12 +295,21 @@ class MLXBackend:
 
     def alloc(self, nbytes: int) -> Memory:
         """Return memory; MLX takes it when something is written."""
-        if nbytes > self._capacity - mx.get_active_memory():
+        self._room -= nbytes
+        if self._room < 0:
+            self._make_room(nbytes)
+        return Memory(nbytes)
+
+    def _make_room(self, nbytes: int) -> None:
+        """Look how much memory there is, and what may be given out until it is looked again."""
+        free = self._capacity - mx.get_active_memory()
+        if nbytes > free:
             mx.clear_cache()
             self.sync()  # what runs may hold memory that nobody needs after it
-            if nbytes > self._capacity - mx.get_active_memory():
+            free = self._capacity - mx.get_active_memory()
+            if nbytes > free:
                 raise self._no_room(nbytes)
-        return Memory(nbytes)
+        self._room = (free - nbytes) // _SHARE
 
     def _no_room(self, nbytes: int) -> MemoryError:
         return MemoryError(
@@ -319,11 +341,6 @@ class MLXBackend:
             mx.eval(mem.array)
             found: Array = np.array(mem.array, copy=False)
             host.reshape(-1).view(np.uint8)[...] = found.view(np.uint8)[offset : offset + host.nbytes]
-
-    def sync(self) -> None:
-        """Wait until everything launched has run."""
-        with self.lock:
-            mx.synchronize(self.stream)
 
     def start(self, arrays: Sequence[MxArray]) -> None:
         """Start computing arrays; when memory is out, give back what MLX keeps and try once more."""

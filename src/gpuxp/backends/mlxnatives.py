@@ -22,8 +22,8 @@ class Device(Protocol):
     """What a native needs of its device."""
 
     name: str
-    lock: Any  # held, with `stream` as MLX's, while operations are built and started
-    stream: Any
+    lock: Any  # held, with the device's stream as MLX's (`inside`), while operations are built and started
+    inside: Any
     exact_order: bool  # whether sorting keeps the order of equal elements, and writes to one place come in order
 
     def takes(self, dtype: DType) -> bool:
@@ -160,20 +160,20 @@ def natives(device: Device) -> Mapping[str, Native]:
 
 def _native(device: Device, fn: Callable[..., MxArray], allowed: Iterable[DType]) -> Native:
     """Wrap a function of MLX arrays for operands of these dtypes."""
-    allowed = frozenset(allowed)
+    taken = frozenset(dtype for dtype in allowed if device.takes(dtype))
 
     def run(parameters: Mapping[str, Any], ins: Sequence[Operand], outs: Sequence[Operand]) -> None:
+        dtype = ins[0].dtype
         for operand in ins:
-            if not device.takes(operand.dtype):
-                raise Unsupported(f"{device.name} has no {operand.dtype}")
-            if operand.dtype not in allowed:
-                raise Unsupported(f"{device.name} has none for {operand.dtype}")
-            if operand.dtype != ins[0].dtype:
+            if operand.dtype not in taken:
+                lacks = "none for" if device.takes(operand.dtype) else "no"
+                raise Unsupported(f"{device.name} has {lacks} {operand.dtype}")
+            if operand.dtype != dtype:
                 raise Unsupported(f"{device.name} has none for operands of two dtypes")
         (out,) = outs
         if 0 in out.shape:
             return
-        with device.lock, mx.stream(device.stream):
+        with device.lock, device.inside:
             operands = [mx.broadcast_to(load(o.mem, o.dtype, o.shape, o.offset, o.strides), o.shape) for o in ins]
             result = mx.astype(fn(*operands, **parameters), TYPES[out.dtype])
             store(out.mem, out.dtype, out.shape, out.offset, out.strides, result)
@@ -192,7 +192,7 @@ def _mover(device: Device, fn: Callable[..., MxArray]) -> Native:
         (out,) = (in_words(device, o) for o in outs)
         if any(0 in o.shape for o in ins):  # nothing to take, nor to put
             return
-        with device.lock, mx.stream(device.stream):
+        with device.lock, device.inside:
             result = fn(*[loaded(in_words(device, o)) for o in ins], **parameters)
             store(out.mem, out.dtype, out.shape, out.offset, out.strides, result)
             device.start([out.mem.array])
