@@ -107,7 +107,7 @@ class Recipes:
         target = View(Buffer(runtime, found.nbytes), found.ghost, False, found.key)
         result = make(target, found.state)  # holds the buffer while the tape may run
         sign = found if whole else None
-        runtime.record(Node(self._op, MAP, (target,), tuple(ins), found.loop, found.shape, sign=sign), 3)
+        runtime.record(Node(self._op, MAP, (target,), tuple(ins), found.loop, found.shape, sign=sign), 4)
         return result
 
     def learn(self, operands: Sequence[Any], loop: tuple[DType, ...], target: View) -> _Recipe | None:

@@ -82,8 +82,10 @@ def load(mem: Memory, dtype: DType, shape: Shape, offset: int, strides: Shape) -
 def store(mem: Memory, dtype: DType, shape: Shape, offset: int, strides: Shape, value: MxArray) -> None:
     """Write the elements of a view."""
     unit = dtype.itemsize
-    value = mx.broadcast_to(value, shape)
-    if _is_whole(mem, dtype, shape, offset, strides):
+    whole = _is_whole(mem, dtype, shape, offset, strides)
+    if not (whole and value.ndim and value.size == shape[0]):
+        value = mx.broadcast_to(value, shape)
+    if whole:
         mem.array = mx.contiguous(value)
         return
     if not _fits(mem, dtype, offset, strides):

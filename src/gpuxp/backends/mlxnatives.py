@@ -158,6 +158,11 @@ def natives(device: Device) -> Mapping[str, Native]:
     return found
 
 
+def _loaded(o: Operand) -> MxArray:
+    found = load(o.mem, o.dtype, o.shape, o.offset, o.strides)
+    return mx.broadcast_to(found, o.shape) if 0 in o.strides else found
+
+
 def _native(device: Device, fn: Callable[..., MxArray], allowed: Iterable[DType]) -> Native:
     """Wrap a function of MLX arrays for operands of these dtypes."""
     taken = frozenset(dtype for dtype in allowed if device.takes(dtype))
@@ -174,8 +179,9 @@ def _native(device: Device, fn: Callable[..., MxArray], allowed: Iterable[DType]
         if 0 in out.shape:
             return
         with device.lock, device.inside:
-            operands = [mx.broadcast_to(load(o.mem, o.dtype, o.shape, o.offset, o.strides), o.shape) for o in ins]
-            result = mx.astype(fn(*operands, **parameters), TYPES[out.dtype])
+            result, kind = fn(*[_loaded(o) for o in ins], **parameters), TYPES[out.dtype]
+            if result.dtype != kind:
+                result = mx.astype(result, kind)
             store(out.mem, out.dtype, out.shape, out.offset, out.strides, result)
             device.start([out.mem.array])
 
@@ -185,15 +191,12 @@ def _native(device: Device, fn: Callable[..., MxArray], allowed: Iterable[DType]
 def _mover(device: Device, fn: Callable[..., MxArray]) -> Native:
     """Wrap a function that moves elements: those of a dtype that the device lacks are moved in words."""
 
-    def loaded(o: Operand) -> MxArray:
-        return mx.broadcast_to(load(o.mem, o.dtype, o.shape, o.offset, o.strides), o.shape)
-
     def run(parameters: Mapping[str, Any], ins: Sequence[Operand], outs: Sequence[Operand]) -> None:
         (out,) = (in_words(device, o) for o in outs)
         if any(0 in o.shape for o in ins):  # nothing to take, nor to put
             return
         with device.lock, device.inside:
-            result = fn(*[loaded(in_words(device, o)) for o in ins], **parameters)
+            result = fn(*[_loaded(in_words(device, o)) for o in ins], **parameters)
             store(out.mem, out.dtype, out.shape, out.offset, out.strides, result)
             device.start([out.mem.array])
 
