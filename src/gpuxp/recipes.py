@@ -151,6 +151,7 @@ class _Step(NamedTuple):
     loop: tuple[DType, ...]
     shape: Shape
     attr: Hashable
+    fn: Callable[..., Any] | None
     sign: object
 
 
@@ -176,9 +177,9 @@ class _Series(NamedTuple):
                 views.append(view := View(views[of].buffer, ghost))
                 view._key = key
         result = make(views[self.result], self.state)
-        for op, kind, out, ins, loop, shape, attr, sign in self.steps:
+        for op, kind, out, ins, *rest in self.steps:
             given = tuple([views[i] if type(i) is int else i for i in ins])
-            runtime.record(Node(op, kind, (views[out],), given, loop, shape, attr, None, sign))  # type: ignore[arg-type]
+            runtime.record(Node(op, kind, (views[out],), given, *rest))  # type: ignore[arg-type]
         return result
 
 
@@ -237,11 +238,12 @@ def _learned(nodes: Sequence[Node], array: View, result: ndarray, known: Any) ->
                 return None
             read.add(value.buffer)
         out = node.outs[0]
-        if node.fn is not None or out.known is None or out.buffer in first:
+        if out.known is None or out.buffer in first:
             return None
         views.append(_New(-1, out.buffer.nbytes, out.ghost, out.known))
         numbers[id(out)] = first[out.buffer] = len(views)
-        steps.append(_Step(node.op, node.kind, len(views), tuple(ins), node.loop, node.shape, node.attr, node.sign))
+        made = node.op, node.kind, len(views), tuple(ins), node.loop, node.shape, node.attr, node.fn, node.sign
+        steps.append(_Step(*made))
     last = number_of(result._view)
     if last is None or not steps or None in held or not read.issuperset(first.keys() - {result._view.buffer}):
         return None  # others have recorded meanwhile, or there is nothing to it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -377,6 +378,13 @@ def ptp(a: Any, axis: Axis = None, out: Any = None, keepdims: bool = False) -> n
 
 
 def _cumulative(name: str, fn: str, x: Any, axis: int | None, dtype: Any, include_initial: bool, out: Any) -> ndarray:
+    if dtype is out is None and _is_plain(x, axis) and not x._runtime.host_visible:
+        function = partial(_cumulated, name, fn, x, axis, None, include_initial, None)
+        return recorded(x, function, name, axis, bool(include_initial))
+    return _cumulated(name, fn, x, axis, dtype, include_initial, out)
+
+
+def _cumulated(name: str, fn: str, x: Any, axis: int | None, dtype: Any, include_initial: bool, out: Any) -> ndarray:
     x = as_operand(x, runtime_for(name, (x,)))
     if axis is None:
         if x.ndim > 1:

@@ -14,6 +14,7 @@ from gpuxp import recipes, reductions
 from gpuxp.recipes import recorded
 
 FUNCTIONS = "sum prod max min any all mean var std argmax argmin".split()
+RUNNING = "cumulative_sum cumulative_prod".split()  # recorded on devices
 ROWS, COLUMNS = 30, 10  # rows of a length that kernels reduce by themselves
 # arrays of one shape, whose memory differs
 LAYOUTS: dict[str, Callable[[Any, Any], Any]] = {
@@ -58,6 +59,22 @@ def test_again(name: str, small: int, device: str) -> None:
                     numpy.testing.assert_array_equal(numpy.asarray(found), numpy.asarray(wanted))
                     assert numpy.asarray(found).strides == numpy.asarray(wanted).strides
         assert recipes._series
+
+
+@pytest.mark.parametrize("name", RUNNING)
+def test_running_again(name: str, device: str) -> None:
+    with np.configure(small=0, middling=0, fallback="allow"):
+        for turn in range(2):
+            for layout in LAYOUTS.values():
+                for axis, include_initial in ((0, False), (1, False), (-1, True)):
+                    values = _values(turn, "i4")
+                    found = getattr(np, name)(
+                        layout(np, np.asarray(values, device=device)), axis=axis, include_initial=include_initial
+                    )
+                    like = getattr(numpy, name)(layout(numpy, values), axis=axis, include_initial=include_initial)
+                    assert (found.shape, found.dtype) == (like.shape, like.dtype)
+                    numpy.testing.assert_array_equal(numpy.asarray(found), like)
+        assert bool(recipes._series) == (np.asarray(1, device=device)._runtime.host_visible is False)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
