@@ -278,6 +278,7 @@ def extreme_place(name: str, x: ndarray, axis: int) -> ndarray:
     """Return the index of the first smallest or largest element, or of the first NaN, along an axis."""
     n, runtime, dtype = x.shape[axis], x._runtime, x.dtype
     numbers = count(runtime, n)  # first: its loop has another shape, and would part the others
+    numbers._view.buffer.fixed = True
     line = view_of(numbers, numbers._ghost.reshape((n,) + (1,) * (x.ndim - axis - 1)))
     best = UFUNCS[name].reduce(x, axis=axis, keepdims=True)
 

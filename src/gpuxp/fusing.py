@@ -23,7 +23,7 @@ class _Group:
         self.nodes: list[int] = []
         self.shape = trace.shape_of[number]
         self.axes: Any = None
-        self.barrier = node.kind == LIBRARY or _may_raise(node)
+        self.barrier = node.kind == LIBRARY or may_raise(node)
         self.reads: dict[int, set[int]] = {}  # buffer -> views
         self.writes: dict[int, set[int]] = {}
         self.results: dict[int, set[int]] = {}  # views written by reductions
@@ -69,7 +69,7 @@ class _Group:
     def admits(self, number: int, max_params: int) -> bool:
         """Whether the node has this group's loop and the kernel stays small enough."""
         trace, node = self._trace, self._trace.nodes[number]
-        if self.barrier or node.kind == LIBRARY or _may_raise(node) or trace.shape_of[number] != self.shape:
+        if self.barrier or node.kind == LIBRARY or may_raise(node) or trace.shape_of[number] != self.shape:
             return False
         if node.kind == REDUCE and self.axes not in (None, node.attr):
             return False
@@ -84,7 +84,7 @@ class _Group:
         return len(loads.union(trace.writes[number], (v for v, use in uses.items() if use > number)))
 
 
-def _may_raise(node: Node) -> bool:
+def may_raise(node: Node) -> bool:
     """Whether running the node can fail on its data: it then runs alone, so that nothing else is lost."""
     return node.op == "power" and node.loop[-1].kind in "iu"
 

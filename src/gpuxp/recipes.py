@@ -231,7 +231,7 @@ def _learned(nodes: Sequence[Node], array: View, result: ndarray, known: Any) ->
             number = number_of(value)
             if number is not None:
                 ins.append(number)
-            elif value.buffer.mem is not None and value.buffer is not array.buffer:  # numbers that nobody changes
+            elif value.buffer.fixed:  # not what was computed at once, of the array's contents
                 held.append(value.buffer.life)
                 ins.append(value)
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .fusing import may_raise
 from .tape import LIBRARY, MAP
 from .tracing import Trace
 
@@ -118,6 +119,8 @@ class _Recomputation:
         trace, nodes = self._trace, self.groups[group]
         first = nodes[0]
         if trace.nodes[first].kind == LIBRARY or trace.shape_of[first] != self._shape_of(value):
+            return False
+        if may_raise(trace.nodes[nodes[-1]]):  # it runs alone, and what it is given is looked at in memory
             return False
         seen = {v for n in nodes for v in (*trace.reads[n], *trace.writes[n])}
         loads = sum(trace.views[v].ghost.nbytes for v in leaves - seen)

@@ -33,6 +33,7 @@ class Buffer:
     foreign = False  # memory that came from another library, which may change it at any time
     address = 0  # of the memory, where it is known
     made = 0  # the epoch whose flush gave the buffer its memory
+    fixed = False  # its contents follow from its geometry, and nobody changes them
 
     def __init__(self, runtime: Runtime, nbytes: int, mem: Any = None) -> None:
         self.runtime = runtime

@@ -11,6 +11,7 @@ import pytest
 
 import gpuxp as np
 from gpuxp import recipes, reductions
+from gpuxp.devices import runtime_of
 from gpuxp.recipes import recorded
 
 FUNCTIONS = "sum prod max min any all mean var std argmax argmin".split()
@@ -160,3 +161,29 @@ def test_first_buffers_are_not_shared() -> None:
         assert first._view.buffer is not second._view.buffer
         first += 1
         numpy.testing.assert_array_equal(numpy.asarray(first), numpy.asarray(second) + 1)
+
+
+@pytest.mark.parametrize("name", ["argmax", "argmin"])
+def test_places_of_what_is_there(name: str) -> None:
+    """What was computed at once on the way is of the first array's contents, and not recorded again."""
+    runtime_of("cpu")._alone = 0  # arrays of middling size are recorded
+    for turn in range(3):
+        values = numpy.random.default_rng(turn).random((20000, 4))
+        with np.configure(middling=1 << 18):  # few enough to reduce at once
+            found = numpy.asarray(getattr(np, name)(np.asarray(values, device="cpu"), axis=1))
+        numpy.testing.assert_array_equal(found, getattr(numpy, name)(values, axis=1))
+
+
+@pytest.mark.parametrize("shape", [(), (3, 4)])
+def test_spread_along_no_axis(shape: tuple[int, ...], device: str) -> None:
+    """The same of a mean that was found at once, while what follows is recorded."""
+    for turn in range(3):
+        x = np.asarray(numpy.full(shape, turn, "i4"), device=device)
+        assert not numpy.asarray(np.var(x, axis=())).any()
+
+
+def test_exponents_that_are_computed(device: str) -> None:
+    """Powers of integers refuse negative exponents, also those that no memory would have had to hold."""
+    x = np.asarray([2, 3], device=device)
+    with np.configure(small=0, middling=0), pytest.raises(ValueError, match="negative integer powers"):
+        np.asarray(x ** np.negative(x)).tolist()
