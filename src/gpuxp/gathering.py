@@ -9,6 +9,7 @@ asked about small arrays of the same structure.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, reduce
 from typing import TYPE_CHECKING, Any
@@ -75,7 +76,7 @@ def running(op: str, x: ndarray, axis: int = 0) -> ndarray:
 
 def accumulate(op: str, x: ndarray, axis: int, dtype: Any) -> ndarray:
     """Return what `numpy.ufunc.accumulate` gives."""
-    ndim, source = x.ndim, x.dtype
+    ndim, source, axis = x.ndim, x.dtype, operator.index(axis)
     target = _accumulated(op, ndim, source, axis, None if dtype is None else check(dtype, op))
     return running(op, x if source == target else copy_of(x, target), axis % ndim)
 

@@ -199,8 +199,10 @@ def recorded(array: ndarray, function: Callable[[], ndarray], *call: Hashable) -
         return found.record(runtime, view)
     epoch, count = runtime.epoch, len(runtime.nodes)
     result = function()
-    if runtime.epoch == epoch and result._made is not None and result._base is None:
-        series = _learned(runtime.nodes[count:], view, result, known)
+    with runtime.lock:
+        nodes = runtime.nodes[count:] if runtime.epoch == epoch else []
+    if nodes and result._made is not None and result._base is None:
+        series = _learned(nodes, view, result, known)
         if series is not None:
             if len(_series) >= _KEPT:
                 _series.clear()

@@ -58,6 +58,7 @@ class Setup:
     def __str__(self) -> str:
         return (f"{self.device} tile={self.tile} fusion={int(self.fusion)} small={self.small} "
                 f"threads={self.num_threads} tape={self.tape} tier={self.tier}"
+                + f" middling={self.middling}" * bool(self.middling)
                 + " cut" * self.cut + " large" * self.large)  # fmt: skip
 
 
@@ -83,6 +84,8 @@ SETUPS = (
     Setup(tier="compiled", num_threads=2, large=True),
     Setup(tape=6, cut=True),
     Setup(tile=7, tape=2, cut=True),
+    Setup(small=5, middling=40),
+    Setup(tier="compiled", small=5, middling=40, tape=7),
 )
 
 
