@@ -83,7 +83,7 @@ class ndarray:  # noqa: N801 - NumPy's name
     # host memory (contiguous, if not a view of another array's) that no command knows of; None once it has a `_made`;
     # of a value, a scalar of NumPy's until somebody asks for memory (`_cell`)
     _own: HostArray | None
-    _made: Any  # its `View`
+    _made: Any  # the `View` that commands have of it; None before
     _owner: ndarray | None  # the first array to see the buffer, which keeps it wanted; None: this one
     _life: object  # of a first array that commands know of
     _runtime: Runtime

@@ -43,7 +43,7 @@ class Engine:
         self.name = name
         self.backend = backend
         self.host_visible = backend.caps.host_visible
-        self.memory = backend.caps.memory
+        self._memory = backend.caps.memory
         self.lock = threading.RLock()
         self.counters: Counter[str] = Counter()
         self.last_kernels: deque[Kernel] = deque(maxlen=64)
@@ -58,19 +58,21 @@ class Engine:
 
     def fits(self, nbytes: int) -> bool:
         """Whether the device could ever have so much memory."""
-        return nbytes <= self.memory
+        return nbytes <= self._memory
 
     def ensure(self, buffer: Buffer) -> None:
         """Give a buffer its memory."""
         if buffer.mem is None:
             buffer.mem = self.backend.alloc(buffer.nbytes)
-            self.counters["allocations"] += 1
-            if not buffer.wanted:
-                self.counters["temporaries"] += 1
+            self._count(buffer)
+
+    def _count(self, buffer: Buffer) -> None:
+        self.counters["allocations"] += 1
+        if not buffer.wanted:
+            self.counters["temporaries"] += 1
 
     def _provide(self, buffer: Buffer) -> None:
         """Give a buffer its memory in the middle of a flush: that of a temporary which is gone, if one was as large."""
-        counters = self.counters
         if self._spare and (spare := self._spare.get(buffer.nbytes)):
             buffer.mem, buffer.address = spare.pop()
         else:
@@ -81,9 +83,7 @@ class Engine:
                     raise
                 self._spare.clear()
                 buffer.mem = self.backend.alloc(buffer.nbytes)
-        counters["allocations"] += 1
-        if not buffer.wanted:
-            counters["temporaries"] += 1
+        self._count(buffer)
         buffer.made = self.epoch
 
     def _release(self, act: Act, buffers: Sequence[Buffer]) -> None:

@@ -199,11 +199,13 @@ def setitem(self: ndarray, key: Any, value: Any) -> None:
     if runtime.host_visible:
         update(self, runtime, "put", partial(_write, runtime), full, _host_value(value))
     else:
-        if kind == MASK and plain.ndim == self.ndim and (found := _stored(value, self, runtime).ndim) > 1:
-            raise TypeError(
-                "NumPy boolean array indexing assignment requires a 0 or 1-dimensional input,"
-                f" input has {found} dimensions"
-            )
+        if kind == MASK and plain.ndim == self.ndim:
+            value = _stored(value, self, runtime)
+            if value.ndim > 1:
+                raise TypeError(
+                    "NumPy boolean array indexing assignment requires a 0 or 1-dimensional input,"
+                    f" input has {value.ndim} dimensions"
+                )
         selection = gathering.Selection(self, full)  # an error in the key comes before one in the value
         gathering.write(selection, _stored(value, self, runtime))
 

@@ -99,7 +99,7 @@ class Recipes:
 
     def _record(self, runtime: Runtime, ids: Sequence[int], ins: list[Any], whole: bool) -> ndarray | None:
         found = self._known.get(tuple(ids))
-        if found is None or found.nbytes > runtime.memory or (runtime.host_visible and runtime.at_once(found.size)):
+        if found is None or runtime.at_once(found.size) or not runtime.fits(found.nbytes):
             return None
         for n, value in enumerate(ins):
             if type(value) is not View:
